@@ -1,0 +1,35 @@
+"""What tests of every kind share: waiting on conditions, never on time."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.01
+
+
+async def eventually(
+    predicate: Callable[[], T | Awaitable[T]], timeout: float = 10.0, says: str = ""
+) -> T:
+    """The first truthy value of `predicate`, sync or async; fails after `timeout` seconds.
+
+    An AssertionError inside the predicate counts as "not yet" and is shown when time runs out.
+    """
+    deadline = time.monotonic() + timeout
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            value = predicate()
+            if inspect.isawaitable(value):
+                value = await value
+        except AssertionError as not_yet:
+            last = not_yet
+        else:
+            if value:
+                return value  # type: ignore[return-value]  # awaited above
+            last = value
+        await asyncio.sleep(_POLL_SECONDS)
+    raise AssertionError(f"{says or 'condition'} not met in {timeout} s; last seen: {last!r}")
