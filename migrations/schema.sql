@@ -1,0 +1,378 @@
+-- What the migrations add up to; `make schema` writes it.
+
+CREATE TABLE public.agent_compute_usage (
+    turn_id uuid NOT NULL,
+    deployed_agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    state text NOT NULL,
+    input_tokens bigint DEFAULT 0 NOT NULL,
+    output_tokens bigint DEFAULT 0 NOT NULL,
+    cache_read_tokens bigint DEFAULT 0 NOT NULL,
+    cache_write_tokens bigint DEFAULT 0 NOT NULL,
+    runtime_ms bigint DEFAULT 0 NOT NULL,
+    cost_cents numeric(20,6) DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT agent_compute_usage_cache_read_tokens_check CHECK ((cache_read_tokens >= 0)),
+    CONSTRAINT agent_compute_usage_cache_write_tokens_check CHECK ((cache_write_tokens >= 0)),
+    CONSTRAINT agent_compute_usage_cost_cents_check CHECK ((cost_cents >= (0)::numeric)),
+    CONSTRAINT agent_compute_usage_input_tokens_check CHECK ((input_tokens >= 0)),
+    CONSTRAINT agent_compute_usage_output_tokens_check CHECK ((output_tokens >= 0)),
+    CONSTRAINT agent_compute_usage_runtime_ms_check CHECK ((runtime_ms >= 0)),
+    CONSTRAINT agent_compute_usage_state_check CHECK ((state = ANY (ARRAY['final'::text, 'pending'::text])))
+);
+
+CREATE TABLE public.agent_sessions (
+    id uuid NOT NULL,
+    deployed_agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    anthropic_session_id text,
+    status text DEFAULT 'idle'::text NOT NULL,
+    source text NOT NULL,
+    title text,
+    created_by text,
+    slack_install_id uuid,
+    slack_team_id text,
+    slack_channel_id text,
+    slack_thread_ts text,
+    slack_conversation_key text,
+    ready_at timestamp with time zone,
+    wake_seq bigint DEFAULT 0 NOT NULL,
+    lease_owner text,
+    lease_expires_at timestamp with time zone,
+    lease_epoch bigint DEFAULT 0 NOT NULL,
+    barren_claims integer DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    create_started_at timestamp with time zone,
+    place_at timestamp with time zone,
+    usage_snapshot jsonb,
+    next_position bigint DEFAULT 0 NOT NULL,
+    archive_requested_at timestamp with time zone,
+    archived_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT agent_sessions_source_check CHECK ((source = ANY (ARRAY['dashboard'::text, 'slack'::text, 'schedule'::text, 'webhook'::text]))),
+    CONSTRAINT agent_sessions_status_check CHECK ((status = ANY (ARRAY['idle'::text, 'running'::text, 'archived'::text]))),
+    CONSTRAINT archived_has_its_time CHECK (((status = 'archived'::text) = (archived_at IS NOT NULL))),
+    CONSTRAINT archived_is_at_rest CHECK (((status <> 'archived'::text) OR ((ready_at IS NULL) AND (lease_owner IS NULL)))),
+    CONSTRAINT lease_is_whole CHECK (((lease_owner IS NULL) = (lease_expires_at IS NULL))),
+    CONSTRAINT slack_source_has_a_thread CHECK (((source <> 'slack'::text) OR (slack_conversation_key IS NOT NULL))),
+    CONSTRAINT slack_thread_is_whole CHECK ((num_nonnulls(slack_install_id, slack_channel_id, slack_thread_ts, slack_conversation_key) = ANY (ARRAY[0, 4])))
+);
+
+CREATE TABLE public.agent_turns (
+    id uuid NOT NULL,
+    deployed_agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    number integer NOT NULL,
+    state text DEFAULT 'running'::text NOT NULL,
+    stop_reason text,
+    digest tsvector,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT agent_turns_number_check CHECK ((number > 0)),
+    CONSTRAINT agent_turns_state_check CHECK ((state = ANY (ARRAY['running'::text, 'awaiting_human'::text, 'completed'::text, 'interrupted'::text, 'failed'::text]))),
+    CONSTRAINT ended_has_time_and_reason CHECK ((((state = ANY (ARRAY['running'::text, 'awaiting_human'::text])) = (ended_at IS NULL)) AND ((ended_at IS NULL) = (stop_reason IS NULL))))
+);
+
+CREATE TABLE public.deployed_agents (
+    id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    name text NOT NULL,
+    anthropic_agent_id text NOT NULL,
+    anthropic_environment_id text NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT deployed_agents_name_check CHECK ((name <> ''::text)),
+    CONSTRAINT deployed_agents_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
+    CONSTRAINT deployed_agents_status_check CHECK ((status = ANY (ARRAY['active'::text, 'paused'::text])))
+);
+
+CREATE TABLE public.oauth_installs (
+    id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    api_app_id text NOT NULL,
+    tenant_id text NOT NULL,
+    team_id text,
+    enterprise_id text,
+    bot_user_id text NOT NULL,
+    bot_id text,
+    bot_token bytea,
+    scopes text[] DEFAULT '{}'::text[] NOT NULL,
+    default_agent_id uuid,
+    escalation_channel_id text,
+    external_policy text DEFAULT 'reject'::text NOT NULL,
+    allowed_external text[] DEFAULT '{}'::text[] NOT NULL,
+    allow_guests boolean DEFAULT true NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT active_install_has_a_token CHECK (((status = 'active'::text) = (bot_token IS NOT NULL))),
+    CONSTRAINT oauth_installs_external_policy_check CHECK ((external_policy = ANY (ARRAY['reject'::text, 'allow_list'::text, 'allow_all'::text]))),
+    CONSTRAINT oauth_installs_status_check CHECK ((status = ANY (ARRAY['active'::text, 'revoked'::text, 'uninstalled'::text])))
+);
+
+CREATE TABLE public.schema_migrations (
+    version integer NOT NULL,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.session_inputs (
+    id uuid NOT NULL,
+    deployed_agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    kind text NOT NULL,
+    body jsonb NOT NULL,
+    order_key numeric(20,6) NOT NULL,
+    revision numeric(20,6) DEFAULT 0 NOT NULL,
+    deleted boolean DEFAULT false NOT NULL,
+    dedupe_key text NOT NULL,
+    client_key text,
+    state text DEFAULT 'queued'::text NOT NULL,
+    turn_id uuid,
+    sending_deadline timestamp with time zone,
+    runtime_event_id text,
+    flushes smallint DEFAULT 0 NOT NULL,
+    slack_event_id text,
+    accepted_at timestamp with time zone DEFAULT now() NOT NULL,
+    sent_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    CONSTRAINT ended_has_its_time CHECK (((state = ANY (ARRAY['done'::text, 'withdrawn'::text, 'refused'::text])) = (ended_at IS NOT NULL))),
+    CONSTRAINT sending_has_a_deadline CHECK (((state = 'sending'::text) = (sending_deadline IS NOT NULL))),
+    CONSTRAINT sent_belongs_to_a_turn CHECK (((state <> ALL (ARRAY['sending'::text, 'sent'::text, 'done'::text])) OR (turn_id IS NOT NULL))),
+    CONSTRAINT session_inputs_kind_check CHECK ((kind = ANY (ARRAY['message'::text, 'correction'::text, 'decision'::text, 'interrupt'::text]))),
+    CONSTRAINT session_inputs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'sending'::text, 'sent'::text, 'done'::text, 'withdrawn'::text, 'refused'::text])))
+);
+
+CREATE TABLE public.slack_outbox (
+    delivery_id uuid NOT NULL,
+    deployed_agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    session_id uuid,
+    turn_id uuid,
+    install_id uuid NOT NULL,
+    slack_conversation_key text NOT NULL,
+    channel_id text NOT NULL,
+    thread_ts text,
+    effect_key text NOT NULL,
+    lane text NOT NULL,
+    "position" bigint DEFAULT 0 NOT NULL,
+    kind text NOT NULL,
+    body jsonb NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    not_before timestamp with time zone DEFAULT now() NOT NULL,
+    claimed_by text,
+    claim_epoch bigint DEFAULT 0 NOT NULL,
+    deadline timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    unclear boolean DEFAULT false NOT NULL,
+    slack_ts text,
+    error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT dead_has_a_reason CHECK (((state <> 'dead'::text) OR (error IS NOT NULL))),
+    CONSTRAINT delivered_has_its_time CHECK (((state = ANY (ARRAY['sent'::text, 'dead'::text])) = (ended_at IS NOT NULL))),
+    CONSTRAINT replies_belong_to_a_session CHECK (((lane = 'side'::text) OR (session_id IS NOT NULL))),
+    CONSTRAINT sending_is_claimed CHECK ((((state = 'sending'::text) = (deadline IS NOT NULL)) AND ((deadline IS NULL) = (claimed_by IS NULL)))),
+    CONSTRAINT slack_outbox_kind_check CHECK ((kind = ANY (ARRAY['reply'::text, 'notice'::text, 'private'::text]))),
+    CONSTRAINT slack_outbox_lane_check CHECK ((lane = ANY (ARRAY['reply'::text, 'side'::text]))),
+    CONSTRAINT slack_outbox_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'sending'::text, 'sent'::text, 'dead'::text])))
+);
+
+CREATE TABLE public.slack_routes (
+    install_id uuid NOT NULL,
+    channel_id text NOT NULL,
+    workspace_id uuid NOT NULL,
+    deployed_agent_id uuid NOT NULL
+);
+
+CREATE TABLE public.slack_threads (
+    slack_conversation_key text NOT NULL,
+    deployed_agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    api_app_id text NOT NULL,
+    channel_id text NOT NULL,
+    root_ts text NOT NULL,
+    first_ts numeric(20,6) NOT NULL,
+    muted boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.slack_unclaimed (
+    slack_conversation_key text NOT NULL,
+    dedupe_key text NOT NULL,
+    install_id uuid NOT NULL,
+    deleted boolean NOT NULL,
+    revision numeric(20,6) NOT NULL,
+    event jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.workspace_members (
+    workspace_id uuid NOT NULL,
+    user_id text NOT NULL,
+    role text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT workspace_members_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'member'::text, 'admin'::text, 'owner'::text]))),
+    CONSTRAINT workspace_members_user_id_check CHECK ((user_id <> ''::text))
+);
+
+CREATE TABLE public.workspaces (
+    id uuid NOT NULL,
+    name text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT workspaces_name_check CHECK ((name <> ''::text))
+);
+
+ALTER TABLE ONLY public.agent_compute_usage
+    ADD CONSTRAINT agent_compute_usage_pkey PRIMARY KEY (deployed_agent_id, turn_id);
+
+ALTER TABLE ONLY public.agent_sessions
+    ADD CONSTRAINT agent_sessions_deployed_agent_id_id_workspace_id_key UNIQUE (deployed_agent_id, id, workspace_id);
+
+ALTER TABLE ONLY public.agent_sessions
+    ADD CONSTRAINT agent_sessions_pkey PRIMARY KEY (deployed_agent_id, id);
+
+ALTER TABLE ONLY public.agent_turns
+    ADD CONSTRAINT agent_turns_deployed_agent_id_session_id_number_key UNIQUE (deployed_agent_id, session_id, number);
+
+ALTER TABLE ONLY public.agent_turns
+    ADD CONSTRAINT agent_turns_pkey PRIMARY KEY (deployed_agent_id, id);
+
+ALTER TABLE ONLY public.deployed_agents
+    ADD CONSTRAINT deployed_agents_id_workspace_id_key UNIQUE (id, workspace_id);
+
+ALTER TABLE ONLY public.deployed_agents
+    ADD CONSTRAINT deployed_agents_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.deployed_agents
+    ADD CONSTRAINT deployed_agents_workspace_id_name_key UNIQUE (workspace_id, name);
+
+ALTER TABLE ONLY public.oauth_installs
+    ADD CONSTRAINT oauth_installs_api_app_id_tenant_id_key UNIQUE (api_app_id, tenant_id);
+
+ALTER TABLE ONLY public.oauth_installs
+    ADD CONSTRAINT oauth_installs_id_workspace_id_key UNIQUE (id, workspace_id);
+
+ALTER TABLE ONLY public.oauth_installs
+    ADD CONSTRAINT oauth_installs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.schema_migrations
+    ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY public.session_inputs
+    ADD CONSTRAINT session_inputs_deployed_agent_id_dedupe_key_key UNIQUE (deployed_agent_id, dedupe_key);
+
+ALTER TABLE ONLY public.session_inputs
+    ADD CONSTRAINT session_inputs_pkey PRIMARY KEY (deployed_agent_id, id);
+
+ALTER TABLE ONLY public.slack_outbox
+    ADD CONSTRAINT slack_outbox_pkey PRIMARY KEY (deployed_agent_id, delivery_id);
+
+ALTER TABLE ONLY public.slack_routes
+    ADD CONSTRAINT slack_routes_pkey PRIMARY KEY (install_id, channel_id);
+
+ALTER TABLE ONLY public.slack_threads
+    ADD CONSTRAINT slack_threads_pkey PRIMARY KEY (slack_conversation_key);
+
+ALTER TABLE ONLY public.slack_unclaimed
+    ADD CONSTRAINT slack_unclaimed_pkey PRIMARY KEY (slack_conversation_key, dedupe_key);
+
+ALTER TABLE ONLY public.workspace_members
+    ADD CONSTRAINT workspace_members_pkey PRIMARY KEY (workspace_id, user_id);
+
+ALTER TABLE ONLY public.workspaces
+    ADD CONSTRAINT workspaces_name_key UNIQUE (name);
+
+ALTER TABLE ONLY public.workspaces
+    ADD CONSTRAINT workspaces_pkey PRIMARY KEY (id);
+
+CREATE INDEX agent_compute_usage_pending ON public.agent_compute_usage USING btree (deployed_agent_id, session_id) WHERE (state = 'pending'::text);
+
+CREATE INDEX agent_sessions_live ON public.agent_sessions USING btree (deployed_agent_id) WHERE (status = 'running'::text);
+
+CREATE UNIQUE INDEX agent_sessions_one_per_thread ON public.agent_sessions USING btree (deployed_agent_id, slack_conversation_key) WHERE (slack_conversation_key IS NOT NULL);
+
+CREATE INDEX agent_sessions_ready ON public.agent_sessions USING btree (ready_at) WHERE (ready_at IS NOT NULL);
+
+CREATE UNIQUE INDEX agent_turns_one_live ON public.agent_turns USING btree (deployed_agent_id, session_id) WHERE (ended_at IS NULL);
+
+CREATE UNIQUE INDEX session_inputs_client_key ON public.session_inputs USING btree (deployed_agent_id, client_key) WHERE (client_key IS NOT NULL);
+
+CREATE INDEX session_inputs_open ON public.session_inputs USING btree (deployed_agent_id, session_id, order_key) WHERE (state = ANY (ARRAY['queued'::text, 'sending'::text, 'sent'::text]));
+
+CREATE INDEX session_inputs_turn ON public.session_inputs USING btree (deployed_agent_id, turn_id);
+
+CREATE INDEX slack_outbox_dead ON public.slack_outbox USING btree (ended_at) WHERE (state = 'dead'::text);
+
+CREATE UNIQUE INDEX slack_outbox_effect ON public.slack_outbox USING btree (deployed_agent_id, session_id, effect_key) WHERE (session_id IS NOT NULL);
+
+CREATE INDEX slack_outbox_line ON public.slack_outbox USING btree (deployed_agent_id, session_id, "position") WHERE ((lane = 'reply'::text) AND (state = ANY (ARRAY['pending'::text, 'sending'::text])));
+
+CREATE INDEX slack_outbox_open ON public.slack_outbox USING btree (not_before) WHERE (state = ANY (ARRAY['pending'::text, 'sending'::text]));
+
+CREATE UNIQUE INDEX slack_outbox_stranger_effect ON public.slack_outbox USING btree (deployed_agent_id, slack_conversation_key, effect_key) WHERE (session_id IS NULL);
+
+CREATE INDEX slack_threads_place ON public.slack_threads USING btree (api_app_id, channel_id, root_ts);
+
+CREATE INDEX slack_unclaimed_age ON public.slack_unclaimed USING btree (created_at);
+
+ALTER TABLE ONLY public.agent_compute_usage
+    ADD CONSTRAINT agent_compute_usage_deployed_agent_id_session_id_workspace_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
+
+ALTER TABLE ONLY public.agent_compute_usage
+    ADD CONSTRAINT agent_compute_usage_deployed_agent_id_turn_id_fkey FOREIGN KEY (deployed_agent_id, turn_id) REFERENCES public.agent_turns(deployed_agent_id, id);
+
+ALTER TABLE ONLY public.agent_sessions
+    ADD CONSTRAINT agent_sessions_deployed_agent_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, workspace_id) REFERENCES public.deployed_agents(id, workspace_id);
+
+ALTER TABLE ONLY public.agent_sessions
+    ADD CONSTRAINT agent_sessions_slack_install_id_fkey FOREIGN KEY (slack_install_id) REFERENCES public.oauth_installs(id);
+
+ALTER TABLE ONLY public.agent_turns
+    ADD CONSTRAINT agent_turns_deployed_agent_id_session_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
+
+ALTER TABLE ONLY public.deployed_agents
+    ADD CONSTRAINT deployed_agents_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);
+
+ALTER TABLE ONLY public.oauth_installs
+    ADD CONSTRAINT oauth_installs_default_agent_id_workspace_id_fkey FOREIGN KEY (default_agent_id, workspace_id) REFERENCES public.deployed_agents(id, workspace_id);
+
+ALTER TABLE ONLY public.oauth_installs
+    ADD CONSTRAINT oauth_installs_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);
+
+ALTER TABLE ONLY public.session_inputs
+    ADD CONSTRAINT session_inputs_deployed_agent_id_session_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
+
+ALTER TABLE ONLY public.session_inputs
+    ADD CONSTRAINT session_inputs_deployed_agent_id_turn_id_fkey FOREIGN KEY (deployed_agent_id, turn_id) REFERENCES public.agent_turns(deployed_agent_id, id);
+
+ALTER TABLE ONLY public.slack_outbox
+    ADD CONSTRAINT slack_outbox_deployed_agent_id_session_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
+
+ALTER TABLE ONLY public.slack_outbox
+    ADD CONSTRAINT slack_outbox_install_id_fkey FOREIGN KEY (install_id) REFERENCES public.oauth_installs(id);
+
+ALTER TABLE ONLY public.slack_outbox
+    ADD CONSTRAINT slack_outbox_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);
+
+ALTER TABLE ONLY public.slack_routes
+    ADD CONSTRAINT slack_routes_deployed_agent_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, workspace_id) REFERENCES public.deployed_agents(id, workspace_id);
+
+ALTER TABLE ONLY public.slack_routes
+    ADD CONSTRAINT slack_routes_install_id_workspace_id_fkey FOREIGN KEY (install_id, workspace_id) REFERENCES public.oauth_installs(id, workspace_id);
+
+ALTER TABLE ONLY public.slack_threads
+    ADD CONSTRAINT slack_threads_deployed_agent_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, workspace_id) REFERENCES public.deployed_agents(id, workspace_id);
+
+ALTER TABLE ONLY public.slack_unclaimed
+    ADD CONSTRAINT slack_unclaimed_install_id_fkey FOREIGN KEY (install_id) REFERENCES public.oauth_installs(id);
+
+ALTER TABLE ONLY public.workspace_members
+    ADD CONSTRAINT workspace_members_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);

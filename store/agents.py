@@ -1,0 +1,116 @@
+"""Deployed agents, and which of them answers where."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from store.database import Connection
+from store.ids import new_id
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A deployed agent: a pointer at an agent and an environment of the runtime."""
+
+    id: UUID
+    workspace_id: UUID
+    name: str
+    anthropic_agent_id: str
+    anthropic_environment_id: str
+    status: str
+    settings: dict[str, Any]
+
+
+# $1 id, $2 workspace, $3 name, $4 runtime agent, $5 runtime environment
+_PUT = """
+INSERT INTO deployed_agents (id, workspace_id, name, anthropic_agent_id, anthropic_environment_id)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (workspace_id, name) DO UPDATE
+SET anthropic_agent_id = excluded.anthropic_agent_id,
+    anthropic_environment_id = excluded.anthropic_environment_id
+RETURNING id, workspace_id, name, anthropic_agent_id, anthropic_environment_id, status, settings
+"""
+
+
+async def put(
+    connection: Connection, workspace_id: UUID, name: str, runtime_agent: str, environment: str
+) -> Agent:
+    """Deploys an agent under a name; a second time points the name elsewhere."""
+    row = await connection.fetchrow(_PUT, new_id(), workspace_id, name, runtime_agent, environment)
+    assert row is not None  # noqa: S101  # DO UPDATE always returns the row
+    return Agent(**row)
+
+
+# $1 agent
+_GET = """
+SELECT id, workspace_id, name, anthropic_agent_id, anthropic_environment_id, status, settings
+FROM deployed_agents WHERE id = $1
+"""
+
+
+async def get(connection: Connection, agent_id: UUID) -> Agent:
+    """The agent of that id; KeyError where there is none."""
+    row = await connection.fetchrow(_GET, agent_id)
+    if row is None:
+        raise KeyError(agent_id)
+    return Agent(**row)
+
+
+_LIST = """
+SELECT id, workspace_id, name, anthropic_agent_id, anthropic_environment_id, status, settings
+FROM deployed_agents ORDER BY name
+"""
+
+
+async def every(connection: Connection) -> list[Agent]:
+    """All deployed agents, by name."""
+    return [Agent(**row) for row in await connection.fetch(_LIST)]
+
+
+# $1 workspace, $2 agent
+_MAKE_DEFAULT = """
+UPDATE oauth_installs SET default_agent_id = $2, updated_at = now() WHERE workspace_id = $1
+"""
+
+
+async def make_default(connection: Connection, workspace_id: UUID, agent_id: UUID) -> int:
+    """Lets an agent answer on every install of its workspace; the number of installs changed."""
+    done = await connection.execute(_MAKE_DEFAULT, workspace_id, agent_id)
+    return int(done.rpartition(" ")[2])
+
+
+# $1 agent, $2 status
+_SET_STATUS = "UPDATE deployed_agents SET status = $2 WHERE id = $1"
+
+
+async def set_status(connection: Connection, agent_id: UUID, status: str) -> None:
+    """Makes an agent active or paused."""
+    await connection.execute(_SET_STATUS, agent_id, status)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Who answers in a channel of an install; `agent_id` is None where nobody does."""
+
+    install_id: UUID
+    channel_id: str
+    workspace_id: UUID
+    agent_id: UUID | None
+
+
+# $1 installs, $2 channels, side by side
+_ROUTES = """
+SELECT w.install_id, w.channel_id, i.workspace_id,
+       COALESCE(r.deployed_agent_id, i.default_agent_id) AS agent_id
+FROM unnest($1::uuid[], $2::text[]) AS w (install_id, channel_id)
+JOIN oauth_installs i ON i.id = w.install_id
+LEFT JOIN slack_routes r ON r.install_id = w.install_id AND r.channel_id = w.channel_id
+"""
+
+
+async def routes(
+    connection: Connection, places: list[tuple[UUID, str]]
+) -> dict[tuple[UUID, str], Route]:
+    """The route of each (install, channel): the channel's own, else the install's default agent."""
+    rows = await connection.fetch(_ROUTES, [p[0] for p in places], [p[1] for p in places])
+    return {(row["install_id"], row["channel_id"]): Route(**row) for row in rows}

@@ -1,0 +1,147 @@
+"""Connections to PostgreSQL: how they are made, what they refuse to wait for, how they fail."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+Record: TypeAlias = asyncpg.Record
+# As text: asyncpg's classes are generic only for the type checker.
+Connection: TypeAlias = "asyncpg.Connection[Record] | PoolConnectionProxy[Record]"
+Pool: TypeAlias = "asyncpg.Pool[Record]"
+
+# What the driver raises. All of it means "unknown", never "did not happen": retry by key.
+ERRORS: tuple[type[Exception], ...] = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    OSError,
+    TimeoutError,
+)
+# Errors that one row of a batch may cause while its neighbours are sound.
+ROW_ERRORS: tuple[type[Exception], ...] = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.SerializationError,
+)
+
+# A holder that freezes inside a transaction may block nobody for longer than this.
+_SERVER_SETTINGS = {
+    "application_name": "threadline",
+    "idle_in_transaction_session_timeout": "3000",
+    "lock_timeout": "1000",
+    "statement_timeout": "10000",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+}
+_CONNECT_SECONDS = 5.0
+
+
+async def connect(dsn: str) -> asyncpg.Connection[Record]:
+    """One connection with the settings that every connection of ours has."""
+    connection = await asyncpg.connect(
+        dsn, server_settings=_SERVER_SETTINGS, timeout=_CONNECT_SECONDS
+    )
+    await _set_codecs(connection)
+    return connection
+
+
+async def open_pool(dsn: str, *, size: int) -> Pool:
+    """A pool of at most `size` connections; none is opened before it is needed.
+
+    No state is ever set on a connection outside a transaction, so nothing is reset on release: the
+    reset would cost a round trip, and would stall with a stalled server.
+    """
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=size,
+        timeout=_CONNECT_SECONDS,
+        server_settings=_SERVER_SETTINGS,
+        init=_set_codecs,
+        reset=_keep,
+    )
+
+
+async def _set_codecs(connection: Connection) -> None:
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads
+    )
+
+
+async def _keep(connection: Connection) -> None:
+    """Leaves a released connection as it is."""
+
+
+@asynccontextmanager
+async def within(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
+    """A connection for at most `seconds`, acquiring included; TimeoutError when they are over.
+
+    The connection is then terminated, not released: with a stalled server a polite end stalls too.
+    """
+    async with asyncio.timeout(seconds):
+        connection = await pool.acquire()
+        try:
+            yield connection
+        except asyncio.CancelledError:
+            connection.terminate()
+            raise
+        finally:
+            await pool.release(connection)
+
+
+async def close_pool(pool: Pool, seconds: float = 3.0) -> None:
+    """Closes the pool, by force when its connections do not come back in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
+
+
+async def server_settings(connection: Connection) -> dict[str, str]:
+    """Version and durability of the server, as `doctor` judges them."""
+    version: int = await connection.fetchval("SELECT current_setting('server_version_num')::int")
+    commit: str = await connection.fetchval("SELECT current_setting('synchronous_commit')")
+    return {"version": str(version // 10_000), "synchronous_commit": commit}
+
+
+# ------------------------------------------------------------------ wake-ups across processes
+
+_CHANNEL = "threadline_wake"
+# $1 payload: agent and session ids
+_NOTIFY = "SELECT pg_notify('threadline_wake', $1)"
+_NOTIFY_BYTES = 7_500  # PostgreSQL refuses payloads of 8,000 bytes
+
+
+async def notify(connection: Connection, payloads: list[str]) -> None:
+    """Tells other processes which sessions to look at: a hint, never the only way."""
+    batch: list[str] = []
+    for payload in payloads:
+        if sum(map(len, batch)) + len(batch) + len(payload) > _NOTIFY_BYTES:
+            await connection.execute(_NOTIFY, " ".join(batch))
+            batch = []
+        batch.append(payload)
+    if batch:
+        await connection.execute(_NOTIFY, " ".join(batch))
+
+
+async def listen(dsn: str, on_payload: Callable[[str], None], lost: asyncio.Event) -> Connection:
+    """A connection of its own that hands every payload to `on_payload`; sets `lost` when it ends."""
+    connection = await connect(dsn)
+    await connection.add_listener(_CHANNEL, lambda *call: _each(str(call[3]), on_payload))
+    connection.add_termination_listener(lambda _: lost.set())
+    return connection
+
+
+def _each(joined: str, on_payload: Callable[[str], None]) -> None:
+    for payload in joined.split(" "):
+        on_payload(payload)

@@ -1,0 +1,224 @@
+"""The outbox: every durable Slack write, once by its effect key, replies of a session in order.
+
+pending → sending → sent | dead; sending → pending when an attempt is known, or was found, not to
+have taken effect.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from store.database import Connection
+from store.ids import new_id
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in Slack a write goes, and for whom it is kept."""
+
+    deployed_agent_id: UUID
+    workspace_id: UUID
+    session_id: UUID | None
+    install_id: UUID
+    slack_conversation_key: str
+    channel_id: str
+    thread_ts: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A write that a session wants: `kind` reply | notice | private, with what it says in `body`."""
+
+    effect_key: str
+    kind: str
+    body: dict[str, Any]
+    lane: str = "side"
+    position: int = 0
+    turn_id: UUID | None = None
+
+
+# $1 delivery, $2 agent, $3 workspace, $4 session, $5 install, $6 conversation, $7 channel,
+# $8 thread, $9 effect, $10 kind, $11 body, $12 lane, $13 position, $14 turn
+_ADD = """
+INSERT INTO slack_outbox (delivery_id, deployed_agent_id, workspace_id, session_id, install_id,
+    slack_conversation_key, channel_id, thread_ts, effect_key, kind, body, lane, position, turn_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+ON CONFLICT DO NOTHING
+"""
+
+
+async def add(connection: Connection, place: Place, effects: list[Effect]) -> None:
+    """Writes effects down, once each by key: adding them again changes nothing."""
+    await connection.executemany(
+        _ADD,
+        [
+            (
+                new_id(),
+                place.deployed_agent_id,
+                place.workspace_id,
+                place.session_id,
+                place.install_id,
+                place.slack_conversation_key,
+                place.channel_id,
+                place.thread_ts,
+                effect.effect_key,
+                effect.kind,
+                effect.body,
+                effect.lane,
+                effect.position,
+                effect.turn_id,
+            )
+            for effect in effects
+        ],
+    )
+
+
+# ------------------------------------------------------------------ delivering
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A delivery that may go out now, or whose last attempt must be looked into."""
+
+    deployed_agent_id: UUID
+    delivery_id: UUID
+
+
+# $1 a random starting place, $2 how many at the most
+_DUE = """
+SELECT o.deployed_agent_id, o.delivery_id FROM slack_outbox o
+WHERE o.state IN ('pending', 'sending') AND o.not_before <= now()
+  AND (o.state = 'pending' OR o.deadline < now())
+  AND (o.lane = 'side' OR NOT EXISTS (
+      SELECT FROM slack_outbox p
+      WHERE p.deployed_agent_id = o.deployed_agent_id AND p.session_id = o.session_id
+        AND p.lane = 'reply' AND p.state IN ('pending', 'sending') AND p.position < o.position))
+ORDER BY (o.delivery_id < $1), o.delivery_id LIMIT $2
+"""
+
+
+async def due(connection: Connection, start: UUID, limit: int) -> list[Due]:
+    """Deliveries to claim; of a session's replies only the first that is open."""
+    return [Due(**row) for row in await connection.fetch(_DUE, start, limit)]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A claimed delivery. `unclear`: an earlier attempt may have taken effect."""
+
+    delivery_id: UUID
+    deployed_agent_id: UUID
+    session_id: UUID | None
+    install_id: UUID
+    slack_conversation_key: str
+    channel_id: str
+    thread_ts: str | None
+    effect_key: str
+    kind: str
+    body: dict[str, Any]
+    claim_epoch: int
+    attempts: int
+    unclear: bool
+    created_at: datetime
+
+
+# $1 agent, $2 delivery, $3 owner, $4 how long the attempt may take
+_CLAIM = """
+UPDATE slack_outbox o
+SET state = 'sending', claimed_by = $3, claim_epoch = o.claim_epoch + 1,
+    deadline = now() + $4::interval, attempts = o.attempts + 1,
+    unclear = o.unclear OR o.state = 'sending'
+WHERE o.deployed_agent_id = $1 AND o.delivery_id = $2 AND o.not_before <= now()
+  AND (o.state = 'pending' OR o.state = 'sending' AND o.deadline < now())
+  AND (o.lane = 'side' OR NOT EXISTS (
+      SELECT FROM slack_outbox p
+      WHERE p.deployed_agent_id = $1 AND p.session_id = o.session_id
+        AND p.lane = 'reply' AND p.state IN ('pending', 'sending') AND p.position < o.position))
+RETURNING delivery_id, deployed_agent_id, session_id, install_id, slack_conversation_key,
+    channel_id, thread_ts, effect_key, kind, body, claim_epoch, attempts, unclear, created_at
+"""
+
+
+async def claim(
+    connection: Connection, wanted: Due, owner: str, limit: timedelta
+) -> Delivery | None:
+    """Takes a delivery by compare-and-set; None if it is not to be had.
+
+    Positions are given under the session's row lock, so an earlier reply is visible whenever a
+    later one is, and none that has ended opens again: looking here, without a lock, is safe.
+    """
+    row = await connection.fetchrow(
+        _CLAIM, wanted.deployed_agent_id, wanted.delivery_id, owner, limit
+    )
+    return Delivery(**row) if row else None
+
+
+# $1 agent, $2 delivery, $3 claim epoch, $4 ts
+_SENT = """
+UPDATE slack_outbox
+SET state = 'sent', slack_ts = $4, deadline = NULL, claimed_by = NULL, unclear = false,
+    ended_at = now(), error = NULL
+WHERE deployed_agent_id = $1 AND delivery_id = $2 AND claim_epoch = $3 AND state = 'sending'
+"""
+
+
+async def mark_sent(connection: Connection, delivery: Delivery, slack_ts: str | None) -> bool:
+    """Sending → sent; False when another claim has passed this one."""
+    done = await connection.execute(
+        _SENT, delivery.deployed_agent_id, delivery.delivery_id, delivery.claim_epoch, slack_ts
+    )
+    return done == "UPDATE 1"
+
+
+# $1 agent, $2 delivery, $3 claim epoch, $4 wait, $5 error, $6 unclear
+_RETRY = """
+UPDATE slack_outbox
+SET state = 'pending', not_before = now() + $4::interval, deadline = NULL, claimed_by = NULL,
+    error = $5, unclear = $6
+WHERE deployed_agent_id = $1 AND delivery_id = $2 AND claim_epoch = $3 AND state = 'sending'
+"""
+
+
+async def retry(
+    connection: Connection, delivery: Delivery, wait: timedelta, error: str, *, unclear: bool
+) -> None:
+    """Sending → pending, to be looked at again after `wait`."""
+    await connection.execute(
+        _RETRY,
+        delivery.deployed_agent_id,
+        delivery.delivery_id,
+        delivery.claim_epoch,
+        wait,
+        error,
+        unclear,
+    )
+
+
+# $1 agent, $2 delivery, $3 claim epoch, $4 error
+_BURY = """
+UPDATE slack_outbox
+SET state = 'dead', deadline = NULL, claimed_by = NULL, ended_at = now(), error = $4
+WHERE deployed_agent_id = $1 AND delivery_id = $2 AND claim_epoch = $3 AND state = 'sending'
+"""
+
+
+async def bury(connection: Connection, delivery: Delivery, error: str) -> None:
+    """Sending → dead: it can never succeed, and must not block its thread."""
+    await connection.execute(
+        _BURY, delivery.deployed_agent_id, delivery.delivery_id, delivery.claim_epoch, error
+    )
+
+
+# ------------------------------------------------------------------ what operators ask
+
+# $1 how far back
+_DEAD = """
+SELECT error, count(*) AS count FROM slack_outbox
+WHERE state = 'dead' AND ended_at > now() - $1::interval GROUP BY error ORDER BY count(*) DESC
+"""
+
+
+async def dead_by_error(connection: Connection, since: timedelta) -> dict[str, int]:
+    """How many deliveries were buried lately, by reason."""
+    return {row["error"]: row["count"] for row in await connection.fetch(_DEAD, since)}

@@ -1,0 +1,442 @@
+"""Sessions: created by an accept, held by one worker under a fencing epoch, released, archived.
+
+A lease holder's every write begins with `fence`, the UPDATE of the session row under its epoch: it
+locks the row against accepts and other holders, and matches nothing once the lease has passed on.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from store.database import Connection
+
+
+class LeaseLost(Exception):
+    """Another worker holds the session now, or nobody: this one writes nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What names a holder in every statement it makes."""
+
+    deployed_agent_id: UUID
+    session_id: UUID
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session as an accept wants it: reused if its thread has one, created otherwise."""
+
+    id: UUID
+    deployed_agent_id: UUID
+    workspace_id: UUID
+    title: str
+    created_by: str
+    slack_install_id: UUID
+    slack_team_id: str | None
+    slack_channel_id: str
+    slack_thread_ts: str
+    slack_conversation_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """A session that is there, accepts input, and was made ready."""
+
+    slack_conversation_key: str
+    id: UUID
+    created: bool
+
+
+# side by side, sorted by key: $1 ids, $2 agents, $3 workspaces, $4 titles, $5 makers, $6 installs,
+# $7 teams, $8 channels, $9 threads, $10 keys
+_WAKE = """
+INSERT INTO agent_sessions (id, deployed_agent_id, workspace_id, title, created_by, source,
+    slack_install_id, slack_team_id, slack_channel_id, slack_thread_ts, slack_conversation_key,
+    ready_at, wake_seq)
+SELECT s.id, s.agent, s.workspace, s.title, s.maker, 'slack', s.install, s.team, s.channel,
+       s.thread, s.key, now(), 1
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::text[],
+            $8::text[], $9::text[], $10::text[])
+     AS s (id, agent, workspace, title, maker, install, team, channel, thread, key)
+ORDER BY s.key
+ON CONFLICT (deployed_agent_id, slack_conversation_key) WHERE slack_conversation_key IS NOT NULL
+DO UPDATE SET wake_seq = agent_sessions.wake_seq + 1,
+              ready_at = LEAST(agent_sessions.ready_at, excluded.ready_at)
+WHERE agent_sessions.status <> 'archived' AND agent_sessions.archive_requested_at IS NULL
+RETURNING slack_conversation_key, id, (xmax = 0) AS created
+"""
+
+
+async def wake_or_create(connection: Connection, wanted: list[NewSession]) -> dict[str, Woken]:
+    """One session per thread, made ready; keys distinct. Archived ones are left out.
+
+    The rows are locked in the order of their keys: two batches in two orders would deadlock.
+    """
+    rows = await connection.fetch(
+        _WAKE,
+        [s.id for s in wanted],
+        [s.deployed_agent_id for s in wanted],
+        [s.workspace_id for s in wanted],
+        [s.title for s in wanted],
+        [s.created_by for s in wanted],
+        [s.slack_install_id for s in wanted],
+        [s.slack_team_id for s in wanted],
+        [s.slack_channel_id for s in wanted],
+        [s.slack_thread_ts for s in wanted],
+        [s.slack_conversation_key for s in wanted],
+    )
+    return {row["slack_conversation_key"]: Woken(**row) for row in rows}
+
+
+# ------------------------------------------------------------------ claim, renew, fence, release
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A session that wants a worker."""
+
+    deployed_agent_id: UUID
+    session_id: UUID
+
+
+# $1 a random starting place, $2 how many at the most
+_READY = """
+SELECT deployed_agent_id, id AS session_id FROM agent_sessions
+WHERE ready_at <= now() AND (lease_expires_at IS NULL OR lease_expires_at < now())
+ORDER BY (id < $1), id LIMIT $2
+"""
+
+
+async def ready(connection: Connection, start: UUID, limit: int) -> list[Ready]:
+    """Sessions to claim, beginning at a random place so that replicas do not race for the same."""
+    return [Ready(**row) for row in await connection.fetch(_READY, start, limit)]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A session as its new holder found it."""
+
+    id: UUID
+    deployed_agent_id: UUID
+    workspace_id: UUID
+    anthropic_session_id: str | None
+    status: str
+    source: str
+    title: str | None
+    slack_install_id: UUID | None
+    slack_team_id: str | None
+    slack_channel_id: str | None
+    slack_thread_ts: str | None
+    slack_conversation_key: str | None
+    wake_seq: int
+    lease_epoch: int
+    barren_claims: int
+    failures: int
+    create_started_at: datetime | None
+    place_at: datetime | None
+    usage_snapshot: dict[str, Any] | None
+    archive_requested_at: datetime | None
+
+    @property
+    def lease(self) -> Lease:
+        """What this holder writes under."""
+        return Lease(self.deployed_agent_id, self.id, self.lease_epoch)
+
+
+# $1 agent, $2 session, $3 owner, $4 for how long
+_CLAIM = """
+UPDATE agent_sessions
+SET lease_owner = $3, lease_expires_at = now() + $4::interval, lease_epoch = lease_epoch + 1,
+    barren_claims = barren_claims + 1
+WHERE deployed_agent_id = $1 AND id = $2 AND ready_at <= now()
+  AND (lease_expires_at IS NULL OR lease_expires_at < now())
+RETURNING id, deployed_agent_id, workspace_id, anthropic_session_id, status, source, title,
+    slack_install_id, slack_team_id, slack_channel_id, slack_thread_ts, slack_conversation_key,
+    wake_seq, lease_epoch, barren_claims, failures, create_started_at, place_at, usage_snapshot,
+    archive_requested_at
+"""
+
+
+async def claim(
+    connection: Connection, wanted: Ready, owner: str, lease_for: timedelta
+) -> Held | None:
+    """Takes a ready session by compare-and-set; None if somebody else was faster."""
+    row = await connection.fetchrow(
+        _CLAIM, wanted.deployed_agent_id, wanted.session_id, owner, lease_for
+    )
+    return Held(**row) if row else None
+
+
+# $1 agent, $2 sessions and $3 their epochs side by side, $4 for how long
+_RENEW = """
+WITH mine AS (
+    SELECT s.deployed_agent_id, s.id
+    FROM agent_sessions s
+    JOIN unnest($2::uuid[], $3::bigint[]) AS l (id, epoch)
+      ON l.id = s.id AND l.epoch = s.lease_epoch
+    WHERE s.deployed_agent_id = $1 AND s.lease_owner IS NOT NULL
+    FOR NO KEY UPDATE OF s SKIP LOCKED
+)
+UPDATE agent_sessions s SET lease_expires_at = now() + $4::interval
+FROM mine WHERE s.deployed_agent_id = $1 AND s.id = mine.id
+RETURNING s.id
+"""
+
+
+async def renew(
+    connection: Connection, agent_id: UUID, leases: list[Lease], lease_for: timedelta
+) -> set[UUID]:
+    """Renews one agent's leases; rows that somebody holds locked are left for the next tick."""
+    rows = await connection.fetch(
+        _RENEW, agent_id, [x.session_id for x in leases], [x.epoch for x in leases], lease_for
+    )
+    return {row["id"] for row in rows}
+
+
+# $1 agent, $2 session, $3 epoch
+_FENCE = """
+UPDATE agent_sessions SET updated_at = now(), barren_claims = 0
+WHERE deployed_agent_id = $1 AND id = $2 AND lease_epoch = $3 AND lease_owner IS NOT NULL
+RETURNING wake_seq
+"""
+
+
+async def fence(connection: Connection, lease: Lease) -> int:
+    """The first write of every append: locks the row, proves the epoch, counts as progress.
+
+    Raises LeaseLost when the epoch is no longer ours. Returns the newest wake_seq.
+    """
+    return _held(
+        await connection.fetchval(_FENCE, lease.deployed_agent_id, lease.session_id, lease.epoch)
+    )
+
+
+# $1 agent, $2 session, $3 epoch
+_FENCE_QUIETLY = """
+UPDATE agent_sessions SET updated_at = now()
+WHERE deployed_agent_id = $1 AND id = $2 AND lease_epoch = $3 AND lease_owner IS NOT NULL
+RETURNING wake_seq
+"""
+
+
+async def fence_quietly(connection: Connection, lease: Lease) -> int:
+    """As `fence`, for a holder that gives up: it proves the epoch but is no progress."""
+    return _held(
+        await connection.fetchval(
+            _FENCE_QUIETLY, lease.deployed_agent_id, lease.session_id, lease.epoch
+        )
+    )
+
+
+def _held(wake_seq: int | None) -> int:
+    if wake_seq is None:
+        raise LeaseLost
+    return wake_seq
+
+
+# $1 agent, $2 session, $3 wait before the next claim, $4 add to the failures, or start them anew
+_RELEASE = """
+UPDATE agent_sessions s
+SET lease_owner = NULL, lease_expires_at = NULL,
+    failures = CASE WHEN $4 THEN s.failures + 1 ELSE 0 END,
+    ready_at = CASE
+        WHEN s.archive_requested_at IS NOT NULL
+          OR EXISTS (SELECT FROM agent_turns t WHERE t.deployed_agent_id = $1
+                     AND t.session_id = $2 AND t.state = 'running')
+          OR EXISTS (SELECT FROM session_inputs i WHERE i.deployed_agent_id = $1
+                     AND i.session_id = $2 AND i.state IN ('queued', 'sending', 'sent')
+                     AND (i.kind IN ('decision', 'interrupt') OR NOT EXISTS (
+                         SELECT FROM agent_turns t WHERE t.deployed_agent_id = $1
+                         AND t.session_id = $2 AND t.state = 'awaiting_human')))
+        THEN now() + $3::interval END
+WHERE s.deployed_agent_id = $1 AND s.id = $2
+RETURNING ready_at IS NOT NULL
+"""
+
+
+async def release(
+    connection: Connection, lease: Lease, *, wait: timedelta = timedelta(0), failed: bool = False
+) -> bool:
+    """Hands a fenced session back; True if it wants a worker again, after `wait`.
+
+    Call it after `fence` in the same transaction. The fence has locked the row, so this statement,
+    with a snapshot of its own, sees every input whose accept has committed; one statement that
+    both waits for the lock and looks would miss it and strand the message.
+    """
+    again: bool = await connection.fetchval(
+        _RELEASE, lease.deployed_agent_id, lease.session_id, wait, failed
+    )
+    return again
+
+
+# $1 agent, $2 sessions
+_WAKE_SEQS = """
+SELECT id, wake_seq FROM agent_sessions WHERE deployed_agent_id = $1 AND id = ANY($2::uuid[])
+"""
+
+
+async def wake_seqs(
+    connection: Connection, agent_id: UUID, sessions: list[UUID]
+) -> dict[UUID, int]:
+    """The wake_seq of held sessions: a hint that something arrived from another process."""
+    rows = await connection.fetch(_WAKE_SEQS, agent_id, sessions)
+    return {row["id"]: row["wake_seq"] for row in rows}
+
+
+# ------------------------------------------------------------------ what a holder writes
+
+# $1 agent, $2 session, $3 when the create leaves; null: it is settled
+_CREATE_STARTED = """
+UPDATE agent_sessions SET create_started_at = $3 WHERE deployed_agent_id = $1 AND id = $2
+"""
+
+
+async def create_started(connection: Connection, lease: Lease, at: datetime) -> None:
+    """Writes down that a runtime create is about to leave; fenced by the caller."""
+    await connection.execute(_CREATE_STARTED, lease.deployed_agent_id, lease.session_id, at)
+
+
+# $1 agent, $2 session, $3 runtime session
+_CREATED = """
+UPDATE agent_sessions SET anthropic_session_id = $3, create_started_at = NULL
+WHERE deployed_agent_id = $1 AND id = $2
+"""
+
+
+async def created(connection: Connection, lease: Lease, runtime_session: str) -> None:
+    """Points the session at its runtime session; fenced by the caller."""
+    await connection.execute(_CREATED, lease.deployed_agent_id, lease.session_id, runtime_session)
+
+
+# $1 agent, $2 session
+_FORGET = """
+UPDATE agent_sessions
+SET anthropic_session_id = NULL, create_started_at = NULL, place_at = NULL, usage_snapshot = NULL
+WHERE deployed_agent_id = $1 AND id = $2
+"""
+
+
+async def forget_runtime(connection: Connection, lease: Lease) -> None:
+    """Drops a runtime session that is gone, so that the next message starts a new one; fenced."""
+    await connection.execute(_FORGET, lease.deployed_agent_id, lease.session_id)
+
+
+# $1 agent, $2 session, $3 place, $4 usage
+_TURN_ENDED = """
+UPDATE agent_sessions
+SET status = 'idle', place_at = COALESCE($3, place_at), usage_snapshot = COALESCE($4, usage_snapshot)
+WHERE deployed_agent_id = $1 AND id = $2 AND status = 'running'
+"""
+
+
+async def turn_ended(
+    connection: Connection, lease: Lease, place: datetime | None, usage: dict[str, Any] | None
+) -> None:
+    """Running → idle, with the place in the runtime's history and its usage there; fenced."""
+    await connection.execute(_TURN_ENDED, lease.deployed_agent_id, lease.session_id, place, usage)
+
+
+# $1 agent, $2 session
+_TURN_BEGAN = """
+UPDATE agent_sessions SET status = 'running'
+WHERE deployed_agent_id = $1 AND id = $2 AND status = 'idle'
+"""
+
+
+async def turn_began(connection: Connection, lease: Lease) -> None:
+    """Idle → running; fenced by the caller."""
+    await connection.execute(_TURN_BEGAN, lease.deployed_agent_id, lease.session_id)
+
+
+# $1 agent, $2 session, $3 how many positions
+_POSITIONS = """
+UPDATE agent_sessions SET next_position = next_position + $3
+WHERE deployed_agent_id = $1 AND id = $2
+RETURNING next_position - $3
+"""
+
+
+async def take_positions(connection: Connection, lease: Lease, count: int) -> int:
+    """The first of `count` places in the order of this session's replies; fenced by the caller."""
+    first: int = await connection.fetchval(
+        _POSITIONS, lease.deployed_agent_id, lease.session_id, count
+    )
+    return first
+
+
+# ------------------------------------------------------------------ archive
+
+# $1 agent, $2 session
+_REQUEST_ARCHIVE = """
+UPDATE agent_sessions
+SET archive_requested_at = now(), ready_at = now(), wake_seq = wake_seq + 1
+WHERE deployed_agent_id = $1 AND id = $2 AND status <> 'archived' AND archive_requested_at IS NULL
+"""
+
+
+async def request_archive(connection: Connection, agent_id: UUID, session_id: UUID) -> bool:
+    """Writes down the wish to archive; the holder interrupts first. False if it was there."""
+    done = await connection.execute(_REQUEST_ARCHIVE, agent_id, session_id)
+    return done == "UPDATE 1"
+
+
+# $1 agent, $2 session
+_ARCHIVE_REQUESTED = """
+SELECT archive_requested_at IS NOT NULL FROM agent_sessions WHERE deployed_agent_id = $1 AND id = $2
+"""
+
+
+async def archive_requested(connection: Connection, lease: Lease) -> bool:
+    """True once somebody wishes the session archived."""
+    wished: bool = await connection.fetchval(
+        _ARCHIVE_REQUESTED, lease.deployed_agent_id, lease.session_id
+    )
+    return wished
+
+
+# $1 agent, $2 session
+_ARCHIVE = """
+UPDATE agent_sessions
+SET status = 'archived', archived_at = now(), ready_at = NULL, lease_owner = NULL,
+    lease_expires_at = NULL
+WHERE deployed_agent_id = $1 AND id = $2 AND status = 'idle'
+"""
+
+
+async def archive(connection: Connection, lease: Lease) -> None:
+    """Idle → archived, and the lease ends; fenced by the caller."""
+    await connection.execute(_ARCHIVE, lease.deployed_agent_id, lease.session_id)
+
+
+# ------------------------------------------------------------------ the sweep for the deaf
+
+# $1 for how long nobody has touched the row
+_ANY_RUNNING = """
+SELECT EXISTS (SELECT FROM agent_sessions WHERE status = 'running'
+               AND updated_at < now() - $1::interval)
+"""
+
+
+async def any_running(connection: Connection, quiet_for: timedelta) -> bool:
+    """True if some session runs that nobody has touched for that long."""
+    found: bool = await connection.fetchval(_ANY_RUNNING, quiet_for)
+    return found
+
+
+# $1 runtime sessions that are not running, $2 for how long nobody has touched the row
+_STUCK = """
+UPDATE agent_sessions SET ready_at = now(), wake_seq = wake_seq + 1
+WHERE anthropic_session_id = ANY($1::text[]) AND status = 'running'
+  AND updated_at < now() - $2::interval
+"""
+
+
+async def wake_disagreeing(
+    connection: Connection, runtime_sessions: list[str], quiet_for: timedelta
+) -> int:
+    """Wakes sessions that run here but not at the runtime; the number woken."""
+    done = await connection.execute(_STUCK, runtime_sessions, quiet_for)
+    return int(done.rpartition(" ")[2])
