@@ -1,0 +1,44 @@
+"""The scopes that the code needs, and why; manifest.yml asks for exactly these (a test compares)."""
+
+from collections.abc import Iterable
+
+_HISTORY = frozenset({"channels:history", "groups:history", "im:history", "mpim:history"})
+
+EVENT_SCOPES: dict[str, frozenset[str]] = {
+    # docs.slack.dev/reference/events/app_mention
+    "app_mention": frozenset({"app_mentions:read"}),
+    # docs.slack.dev/reference/events/message.im
+    "message.im": frozenset({"im:history"}),
+    # docs.slack.dev/reference/events/message.channels
+    "message.channels": frozenset({"channels:history"}),
+    # docs.slack.dev/reference/events/message.groups
+    "message.groups": frozenset({"groups:history"}),
+    # docs.slack.dev/reference/events/message.mpim
+    "message.mpim": frozenset({"mpim:history"}),
+    # docs.slack.dev/reference/events/app_uninstalled
+    "app_uninstalled": frozenset(),
+    # docs.slack.dev/reference/events/tokens_revoked
+    "tokens_revoked": frozenset(),
+}
+METHOD_SCOPES: dict[str, frozenset[str]] = {
+    # docs.slack.dev/reference/methods/auth.test
+    "auth.test": frozenset(),
+    # docs.slack.dev/reference/methods/bots.info
+    "bots.info": frozenset({"users:read"}),
+    # docs.slack.dev/reference/methods/chat.postMessage
+    "chat.postMessage": frozenset({"chat:write"}),
+    # docs.slack.dev/reference/methods/chat.postEphemeral
+    "chat.postEphemeral": frozenset({"chat:write"}),
+    # docs.slack.dev/reference/methods/conversations.replies
+    "conversations.replies": _HISTORY,
+    # docs.slack.dev/reference/methods/users.info
+    "users.info": frozenset({"users:read"}),
+    # docs.slack.dev/reference/methods/agents.sessions.setStatus
+    "agents.sessions.setStatus": frozenset({"chat:write"}),
+}
+REQUIRED_SCOPES: frozenset[str] = frozenset().union(*EVENT_SCOPES.values(), *METHOD_SCOPES.values())
+
+
+def missing_scopes(granted: Iterable[str]) -> list[str]:
+    """The required scopes that a token lacks, in order; spaces around the granted ones do not count."""
+    return sorted(REQUIRED_SCOPES - {scope.strip() for scope in granted})

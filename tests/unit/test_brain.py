@@ -1,0 +1,133 @@
+"""The scripted brain: the same texts give the same script."""
+
+import pytest
+from hypothesis import given, strategies as st
+
+from router.runtime.local.brain import (
+    Answer,
+    Decision,
+    Stop,
+    Trouble,
+    closing,
+    heard,
+    pieces,
+    script,
+)
+
+
+def text(value: str) -> dict[str, str]:
+    return {"type": "text", "text": value}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ([text("hello")], "hello"),
+        ([text('<input id="1" from="U"/>'), text("hello")], "hello"),
+        ([text('<input id="1"/> hello')], "hello"),
+        ([text("hello"), text('<input id="1"/>')], 'hello\n<input id="1"/>'),
+        ([text("look"), {"type": "image"}, {"type": "document"}], "look\n[image]\n[document]"),
+        ([text('<input id="1"/>')], ""),
+    ],
+)
+def test_what_is_heard(content, expected):
+    assert heard(content) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ("hello", 'You said: "hello"'),
+        ("!echo a b", "a b"),
+        ("hey, !echo a\nb", "a\nb"),
+        ("!echo", "(nothing)"),
+        ("!echoes", 'You said: "!echoes"'),
+        ("wow!echo x", 'You said: "wow!echo x"'),
+        ("!unknown !echo x", "x"),
+    ],
+)
+def test_the_first_known_word_counts(said, answer):
+    (step,) = script([said])
+    assert isinstance(step, Answer)
+    assert step.text == answer
+
+
+def test_messages_of_one_turn_are_answered_together():
+    (step,) = script(["a", "b"])
+    assert step == Answer('You said: "a" and "b"')
+    assert script(["a", "!echo b", "c"]) == (Answer("b\nc", thinking=False),)
+
+
+@pytest.mark.parametrize(
+    ("said", "kilobytes"), [("!long", 6), ("!long 20", 20), ("!long 0.5", 0.5)]
+)
+def test_long_answers_have_their_size_and_every_shape(said, kilobytes):
+    (step,) = script([said])
+    assert isinstance(step, Answer)
+    assert kilobytes * 1024 <= len(step.text) < kilobytes * 1024 + 1000
+    assert all(mark in step.text for mark in ("\n## ", "\n- ", "\n1. ", "\n| ", "```python"))
+    assert step.text.count("```") % 2 == 0
+
+
+def test_words_with_consequences():
+    assert script(["!error"]) == (Trouble("exhausted"),)
+    assert script(["!error terminal"]) == (Trouble("terminal"),)
+    assert script(["!error retrying"])[0] == Trouble("retrying")
+    assert script(["!refuse"]) == (Stop("refusal"),)
+    assert script(["!budget"]) == (Stop("budget_reached"),)
+    (slow,) = script(["!slow 7"])
+    assert isinstance(slow, Answer)
+    assert slow.seconds == 7
+
+
+@pytest.mark.parametrize("said", ["!slow ", "!long "])
+def test_numbers_have_an_end(said):
+    (step,) = script([said + "9" * 400])
+    assert isinstance(step, Answer)
+    assert step.seconds <= 86_400
+    assert len(step.text) < 1_100_000
+
+
+@pytest.mark.parametrize(
+    ("said", "count", "kind", "name", "waits"),
+    [
+        ("!tool", 1, "tool", "bash", False),
+        ("!tool web_search", 1, "tool", "web_search", False),
+        ("!tool github.search", 1, "mcp", "search", False),
+        ("!ask", 1, "tool", "bash", True),
+        ("!ask jira.create", 1, "mcp", "create", True),
+        ("!ask7", 7, "tool", "bash", True),
+        ("!custom", 1, "custom", "lookup_order", True),
+        ("!escalate why?", 1, "custom", "escalate_to_human", True),
+    ],
+)
+def test_words_that_call_tools(said, count, kind, name, waits):
+    step = script([said])[0]
+    assert isinstance(step, Answer)
+    assert [(c.kind, c.name, c.waits) for c in step.calls] == [(kind, name, waits)] * count
+
+
+def test_the_closing_names_every_decision():
+    decisions = [
+        Decision("allowed", "bash"),
+        Decision("denied", "write", "Too risky."),
+        Decision("denied", "edit"),
+        Decision("answered", "lookup_order", "shipped"),
+        Decision("failed", "escalate_to_human", "nobody there"),
+    ]
+    assert closing(decisions).text == (
+        "bash was allowed and ran. write was denied: Too risky. edit was denied. "
+        'lookup_order answered: "shipped". escalate_to_human failed: "nobody there".'
+    )
+
+
+@given(st.text(max_size=5000))
+def test_pieces_are_the_text(whole):
+    parts = pieces(whole)
+    assert "".join(parts) == whole
+    assert len(parts) <= 24
+
+
+@given(st.lists(st.text(max_size=200), min_size=1, max_size=4))
+def test_any_text_has_one_script(texts):
+    assert script(texts) == script(texts)
