@@ -1,0 +1,254 @@
+"""The control routes: what people do, and faults, over HTTP on loopback."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Literal, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bot.local.faults import Fault, FaultKind
+from bot.local.model import Json, SlackError, Twins
+from bot.local.people import People
+from bot.local.workspace import Workspace
+
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_SHOWN = 1_000
+
+
+class Body(BaseModel):
+    """What every request body of the control routes has in common: no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class MessageBody(Body):
+    """Somebody posts; `channel` and `user` are names or ids."""
+
+    channel: str
+    user: str
+    text: str = ""
+    thread_ts: str | None = None
+    files: list[str] = Field(default_factory=list)
+    broadcast: bool = False
+    twins: Twins = "message_first"
+    duplicate: int = Field(default=0, ge=0, le=100)
+
+
+class EditBody(Body):
+    """Somebody edits the message of that ts."""
+
+    channel: str
+    ts: str
+    text: str
+    twins: Twins = "message_first"
+    duplicate: int = Field(default=0, ge=0, le=100)
+
+
+class DeleteBody(Body):
+    """Somebody deletes the message of that ts."""
+
+    channel: str
+    ts: str
+
+
+class FaultBody(Body):
+    """The next `times` matching calls after `skip` misbehave; `clear` ends all such orders."""
+
+    kind: FaultKind | Literal["clear"]
+    method: str | None = None
+    times: int | None = Field(default=1, ge=1)
+    skip: int = Field(default=0, ge=0)
+    seconds: float = Field(default=1.0, ge=0)
+    retry_after: int = Field(default=1, ge=1)
+    status: int = Field(default=500, ge=500, le=599)
+    error: str = "internal_error"
+    channel: str | None = None
+
+
+class ClockBody(Body):
+    """Time moves on by `advance` seconds: for limits, retries, delayed events, stale listings."""
+
+    advance: float = Field(ge=0)
+
+
+class RequestUrlBody(Body):
+    """Where events go from now on; `verify` sends the url_verification challenge first."""
+
+    url: str
+    verify: bool = False
+
+
+class ResetBody(Body):
+    """Back to the first start; the token and the signing secret stay."""
+
+
+B = TypeVar("B", bound=Body)
+
+
+class Control:
+    """The routes under `/_control/`."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._people = People(workspace)
+        self._posts: dict[str, tuple[type[Body], Callable[[Any], Json]]] = {
+            "message": (MessageBody, self._message),
+            "edit": (EditBody, self._edit),
+            "delete": (DeleteBody, self._delete),
+            "fault": (FaultBody, self._fault),
+            "clock": (ClockBody, self._clock),
+            "reset": (ResetBody, self._reset),
+        }
+
+    def routes(self) -> list[web.RouteDef]:
+        """All of them, to be added to an application."""
+        return [
+            web.post("/_control/request_url", self._request_url),
+            web.post("/_control/{action}", self._post),
+            web.get("/_control/state", self._state),
+            web.get("/_control/openapi.json", self._openapi),
+        ]
+
+    async def _post(self, request: web.Request) -> web.Response:
+        action = self._posts.get(request.match_info["action"])
+        if action is None:
+            raise web.HTTPNotFound
+        body, work = action
+        return _answered(work, await _read(request, body))
+
+    def _message(self, body: MessageBody) -> Json:
+        message = self._people.say(
+            body.user,
+            body.channel,
+            body.text,
+            thread_ts=body.thread_ts,
+            files=body.files,
+            broadcast=body.broadcast,
+            twins=body.twins,
+            duplicate=body.duplicate,
+        )
+        return {"channel": message.channel, "ts": message.ts, "thread_ts": message.thread_ts}
+
+    def _edit(self, body: EditBody) -> Json:
+        message = self._people.edit(
+            body.channel, body.ts, body.text, twins=body.twins, duplicate=body.duplicate
+        )
+        return {"channel": message.channel, "ts": message.ts, "thread_ts": message.thread_ts}
+
+    def _delete(self, body: DeleteBody) -> Json:
+        self._people.delete(body.channel, body.ts)
+        return {"channel": body.channel, "ts": body.ts}
+
+    def _fault(self, body: FaultBody) -> Json:
+        if body.kind == "clear":
+            self._workspace.faults.clear()
+        else:
+            self._workspace.fault(Fault(**body.model_dump()))
+        return {}
+
+    def _clock(self, body: ClockBody) -> Json:
+        self._workspace.clock.advance(body.advance)
+        return {"now": self._workspace.clock.now()}
+
+    def _reset(self, _body: ResetBody) -> Json:
+        self._workspace.reset()
+        return {}
+
+    async def _request_url(self, request: web.Request) -> web.Response:
+        body = await _read(request, RequestUrlBody)
+        self._workspace.courier.request_url = body.url
+        verified = await self._workspace.courier.verify() if body.verify else None
+        return web.json_response({"ok": verified is not False, "verified": verified})
+
+    async def _state(self, request: web.Request) -> web.Response:
+        _only_loopback(request)
+        asked = request.query.get("limit", "")
+        limit = int(asked) if asked.isdigit() else _SHOWN
+        return web.json_response(shown_state(self._workspace, limit))
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        _only_loopback(request)
+        bodies = {name: body for name, (body, _) in self._posts.items()}
+        return web.json_response(openapi(bodies | {"request_url": RequestUrlBody}))
+
+
+def _only_loopback(request: web.Request) -> None:
+    # A page in a browser must not reach these routes under a name of its own.
+    if request.url.host not in _LOOPBACK:
+        raise web.HTTPForbidden(text="control routes answer on loopback names only")
+
+
+async def _read(request: web.Request, body: type[B]) -> B:
+    _only_loopback(request)
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="send JSON")
+    try:
+        return body.model_validate_json(await request.read() or b"{}")
+    except ValidationError as wrong:
+        details = json.dumps({"ok": False, "error": "invalid_body", "detail": str(wrong)})
+        raise web.HTTPUnprocessableEntity(text=details, content_type="application/json") from wrong
+
+
+def _answered(work: Callable[[Any], Json], body: Body) -> web.Response:
+    try:
+        return web.json_response({"ok": True, **work(body)})
+    except SlackError as refused:
+        status = 404 if refused.name.endswith("_not_found") else 400
+        return web.json_response({"ok": False, "error": refused.name}, status=status)
+
+
+def shown_state(workspace: Workspace, limit: int) -> Json:
+    """The whole workspace; of messages, calls and deliveries the newest `limit`."""
+    state, who = workspace.state, workspace.who
+    return {
+        "workspace": {
+            "team_id": who.team_id,
+            "api_app_id": who.api_app_id,
+            "bot_user_id": who.bot_user_id,
+            "bot_id": who.bot_id,
+            "bot_token": workspace.bot_token,
+            "signing_secret": workspace.signing_secret,
+            "request_url": workspace.courier.request_url,
+            "now": workspace.clock.now(),
+        },
+        "users": [asdict(user) for user in state.users.values()],
+        "channels": [asdict(channel) for channel in state.channels.values()],
+        "messages": _newest(state.messages(), limit),
+        "ephemerals": _newest(state.ephemerals, limit),
+        "statuses": _newest(state.statuses, limit),
+        "calls": _newest(workspace.calls, limit),
+        "deliveries": _newest(workspace.courier.deliveries, limit),
+        "unknown_methods": dict(workspace.unknown_methods),
+    }
+
+
+def _newest(records: Any, limit: int) -> list[Json]:
+    return [asdict(record) for record in list(records)[-limit:]] if limit else []
+
+
+def openapi(bodies: dict[str, type[Body]]) -> Json:
+    """The description of the control routes, in OpenAPI 3.1."""
+    schemas: Json = {}
+    paths: Json = {"/_control/state": {"get": _operation("The whole workspace", None)}}
+    for name, body in bodies.items():
+        schema = body.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schema.pop("$defs", {}) | {body.__name__: schema}
+        summary = (body.__doc__ or "").strip()
+        paths[f"/_control/{name}"] = {"post": _operation(summary, body.__name__)}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Local Slack: control routes", "version": "1"},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def _operation(summary: str, body: str | None) -> Json:
+    answer = {"description": "Done", "content": {"application/json": {"schema": {}}}}
+    operation: Json = {"summary": summary, "responses": {"200": answer}}
+    if body is not None:
+        schema = {"schema": {"$ref": f"#/components/schemas/{body}"}}
+        operation["requestBody"] = {"required": True, "content": {"application/json": schema}}
+    return operation

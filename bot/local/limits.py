@@ -1,0 +1,65 @@
+"""How often each Web API method may be called (docs.slack.dev/apis/web-api/rate-limits)."""
+
+import math
+from collections import deque
+from collections.abc import Callable
+
+WINDOW_SECONDS = 60.0
+POST_BURST = 5  # "short bursts" above one post a second and channel; the size is our reading
+
+_TIER_1, _TIER_2, _TIER_3, _TIER_4 = 1, 20, 50, 100
+_SPECIAL = 300  # "several hundred a minute"
+_PER_MINUTE = {
+    "auth.test": _SPECIAL,
+    "chat.postMessage": _SPECIAL,
+    "chat.postEphemeral": _TIER_4,
+    "chat.update": _TIER_3,
+    "chat.delete": _TIER_3,
+    "agents.sessions.setStatus": _TIER_3,
+    "agents.sessions.rename": _TIER_3,
+    "conversations.replies": _TIER_3,
+    "conversations.history": _TIER_3,
+    "conversations.info": _TIER_3,
+    "conversations.open": _TIER_3,
+    "conversations.members": _TIER_4,
+    "users.info": _TIER_4,
+    "bots.info": _TIER_3,
+}
+# Commercially distributed apps outside the Marketplace, since 2025-05-29.
+_UNLISTED = {"conversations.replies": _TIER_1, "conversations.history": _TIER_1}
+
+
+class Limits:
+    """Counts calls per method, and posts per channel, for one app in one workspace."""
+
+    def __init__(self, now: Callable[[], float], *, unlisted: bool = False) -> None:
+        self._now = now
+        self._per_minute = _PER_MINUTE | (_UNLISTED if unlisted else {})
+        self._calls: dict[str, deque[float]] = {}
+        self._posts: dict[str, tuple[float, float]] = {}
+
+    def take(self, method: str, channel: str) -> int:
+        """Seconds until the call may be repeated; 0 when it may go ahead, and then it counts."""
+        wait = self._window(method)
+        if not wait and method == "chat.postMessage":
+            wait = self._bucket(channel)
+        if wait:
+            return max(1, math.ceil(wait))
+        self._calls[method].append(self._now())
+        return 0
+
+    def _window(self, method: str) -> float:
+        calls, now = self._calls.setdefault(method, deque()), self._now()
+        while calls and calls[0] <= now - WINDOW_SECONDS:
+            calls.popleft()
+        full = len(calls) >= self._per_minute[method]
+        return calls[0] + WINDOW_SECONDS - now if full else 0.0
+
+    def _bucket(self, channel: str) -> float:
+        now = self._now()
+        tokens, since = self._posts.get(channel, (float(POST_BURST), now))
+        tokens = min(POST_BURST, tokens + now - since)
+        if tokens < 1:
+            return 1 - tokens
+        self._posts[channel] = (tokens - 1, now)
+        return 0.0

@@ -1,0 +1,127 @@
+"""What people do in the workspace: write, edit, delete."""
+
+import secrets
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypedDict, Unpack
+
+from bot.local import text as texts
+from bot.local.model import Channel, Json, Message, SlackError, Twins, User
+from bot.local.shapes import file_json
+from bot.local.workspace import Workspace
+
+
+class Delivering(TypedDict, total=False):
+    """How the events of a gesture go out.
+
+    `twins`: which of the two events of a mention is tried first. `duplicate`: how many more times
+    each event is delivered. `deliver` False: not at all; the envelopes are kept for the caller.
+    """
+
+    twins: Twins
+    duplicate: int
+    deliver: bool
+
+
+class Saying(Delivering, total=False):
+    """What may go with a message: its thread, names of files, "also send to channel"."""
+
+    thread_ts: str | None
+    files: Sequence[str]
+    broadcast: bool
+
+
+class People:
+    """The gestures of everybody but our own app; SlackError when Slack would not allow one."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def say(self, user: str, channel: str, text: str, **options: Unpack[Saying]) -> Message:
+        """Post as that user; `@name` becomes a mention."""
+        author, place = self._workspace.user(user), self._place(channel)
+        message = self._message(author, place, text, options)
+        self._send(self._workspace.post(message), options)
+        return message
+
+    def edit(self, channel: str, ts: str, text: str, **options: Unpack[Delivering]) -> Message:
+        """Edit a person's message; one that mentions the bot fires `app_mention` again."""
+        place = self._workspace.channel(channel)
+        before = self._workspace.message(place, ts)
+        if before.bot_id is not None:
+            raise SlackError("cant_update_message")
+        typed = texts.typed(text, self._workspace.state.user_ids)
+        after = replace(
+            before,
+            text=typed,
+            blocks=texts.rich_text(typed, secrets.token_hex(2)),
+            edited={"user": before.user, "ts": f"{int(time.time())}.000000"},
+        )
+        self._send(self._workspace.change(before, after, mention=True), options)
+        return after
+
+    def unfurl(self, channel: str, ts: str, url: str) -> Message:
+        """Attach a link preview: `message_changed` without an edit of the text."""
+        before = self._workspace.message(self._workspace.channel(channel), ts)
+        preview: Json = {"id": 1, "from_url": url, "fallback": url, "title": url}
+        after = replace(before, attachments=[*before.attachments, preview])
+        self._workspace.publish(self._workspace.change(before, after))
+        return after
+
+    def delete(self, channel: str, ts: str, **options: Unpack[Delivering]) -> None:
+        """Delete a message."""
+        message = self._workspace.message(self._workspace.channel(channel), ts)
+        self._send(self._workspace.remove(message), options)
+
+    def _place(self, channel: str) -> Channel:
+        place = self._workspace.channel(channel)
+        if place.archived:
+            raise SlackError("is_archived")
+        return place
+
+    def _message(self, author: User, place: Channel, text: str, options: Saying) -> Message:
+        if author.id not in place.members:
+            raise SlackError("not_in_channel")
+        typed = texts.typed(text, self._workspace.state.user_ids)
+        files = self._files(author, place, options.get("files", ()))
+        if not typed and not files:
+            raise SlackError("no_text")
+        thread_ts = options.get("thread_ts")
+        if thread_ts is not None:
+            self._workspace.thread_root(place, thread_ts)
+        message = Message(
+            channel=place.id,
+            ts=self._workspace.state.next_ts(),
+            text=typed,
+            team=author.team_id,
+            at=self._workspace.clock.now(),
+            thread_ts=thread_ts,
+            blocks=texts.rich_text(typed, secrets.token_hex(2)),
+            files=files,
+            subtype="file_share" if files else None,
+        )
+        if thread_ts is not None and options.get("broadcast"):
+            message = replace(message, subtype="thread_broadcast")
+        return _signed(message, author)
+
+    def _files(self, author: User, place: Channel, names: Sequence[str]) -> list[Json]:
+        external = bool(place.shared_with)
+        return [
+            file_json(name, author, f"F0{secrets.token_hex(4).upper()}", external=external)
+            for name in names
+        ]
+
+    def _send(self, envelopes: list[Json], options: Delivering) -> None:
+        if options.get("deliver", True):
+            twins = options.get("twins", "message_first")
+            self._workspace.publish(envelopes, twins, options.get("duplicate", 0))
+
+
+def _signed(message: Message, author: User) -> Message:
+    if author.bot_id is None:
+        return replace(message, user=author.id, client_msg_id=str(uuid.uuid4()))
+    return replace(
+        message, bot_id=author.bot_id, username=author.name, subtype="bot_message", blocks=[]
+    )
