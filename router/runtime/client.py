@@ -1,0 +1,221 @@
+"""The runtime's API over the anthropic SDK: two clients, no retries, errors that say what is known.
+
+The SDK re-sends a POST whose answer was lost, which can double a turn, so its retries are off and
+every failure is sorted into the tree of `router.errors`. Streams have a client of their own: with
+one for both, a thousand open streams would leave no connection for a Stop.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import anthropic
+import httpx2
+from anthropic import AsyncAnthropic, DefaultAioHttpClient
+
+from router.errors import RuntimeAway, RuntimeGone, RuntimeRefused, RuntimeUnclear
+
+Event = dict[str, Any]
+
+_CONNECT_SECONDS = 5.0
+_STREAM_SILENCE_SECONDS = 600.0
+_CALLS = 100
+_PAGE = 1000
+_RECENT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSession:
+    """A session of the runtime, as far as we care."""
+
+    id: str
+    status: str
+    usage: dict[str, Any]
+    metadata: dict[str, str]
+
+
+class Runtime:
+    """Calls to the runtime. Each raises a RuntimeFailure; `deadline` is in seconds."""
+
+    def __init__(
+        self, *, api_key: str, base_url: str, max_streams: int, deadline: float = 8.0
+    ) -> None:
+        self._calls = _client(api_key, base_url, _CALLS, httpx2.Timeout(deadline, connect=3.0))
+        silence = httpx2.Timeout(_STREAM_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
+        self._streams = _client(api_key, base_url, max_streams, silence)
+        self.deadline = deadline
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._calls.close()
+        await self._streams.close()
+
+    # -------------------------------------------------------------- agents
+
+    async def create_agent(self, *, name: str, model: str, system: str) -> str:
+        """A new agent's id."""
+        with _sorted_errors():
+            agent = await self._calls.beta.agents.create(name=name, model=model, system=system)
+        return agent.id
+
+    async def create_environment(self, *, name: str) -> str:
+        """A new cloud environment's id."""
+        with _sorted_errors():
+            environment = await self._calls.beta.environments.create(name=name)
+        return environment.id
+
+    async def check_agent(self, agent_id: str) -> None:
+        """Raises when the key is wrong or the agent does not exist."""
+        with _sorted_errors():
+            await self._calls.beta.agents.retrieve(agent_id)
+
+    async def check_key(self) -> None:
+        """Raises when the runtime cannot be reached or the key is wrong."""
+        with _sorted_errors():
+            await self._calls.beta.agents.list(limit=1)
+
+    # -------------------------------------------------------------- sessions
+
+    async def create_session(
+        self, *, agent_id: str, environment_id: str, title: str, metadata: dict[str, str]
+    ) -> str:
+        """A new runtime session's id. RuntimeUnclear: look for it by its metadata."""
+        with _sorted_errors():
+            session = await self._calls.beta.sessions.create(
+                agent=agent_id, environment_id=environment_id, title=title, metadata=metadata
+            )
+        return session.id
+
+    async def find_sessions(
+        self, *, agent_id: str, since: datetime, metadata: dict[str, str]
+    ) -> list[str]:
+        """Sessions of an agent made since then that carry this metadata, oldest first."""
+        with _sorted_errors():
+            pages = self._calls.beta.sessions.list(
+                agent_id=agent_id, created_at_gte=since, order="asc", limit=100
+            )
+            return [
+                session.id
+                async for session in pages
+                if metadata.items() <= (session.metadata or {}).items()
+            ]
+
+    async def session(self, session_id: str) -> RuntimeSession:
+        """The session as it is now."""
+        with _sorted_errors():
+            found = await self._calls.beta.sessions.retrieve(session_id)
+        usage = found.usage.to_dict(mode="json", warnings=False)
+        return RuntimeSession(found.id, found.status, usage, found.metadata or {})
+
+    async def sessions_at_rest(self, limit: int) -> list[str]:
+        """Sessions that are not running at the runtime, newest first, one page."""
+        with _sorted_errors():
+            page = await self._calls.beta.sessions.list(
+                statuses=["idle", "terminated"], include_archived=True, limit=limit
+            )
+        return [session.id for session in page.data]
+
+    async def archive_session(self, session_id: str) -> None:
+        """Archives a session that is not running; archiving again changes nothing."""
+        with _sorted_errors():
+            await self._calls.beta.sessions.archive(session_id)
+
+    # -------------------------------------------------------------- events
+
+    async def send(self, session_id: str, events: list[Event]) -> list[Event]:
+        """Sends user events in one request; the events as the runtime took them, with ids."""
+        with _sorted_errors():
+            answer = await self._calls.beta.sessions.events.send(session_id, events=events)  # type: ignore[arg-type]  # plain dicts of the documented shape
+        return [e.to_dict(mode="json", warnings=False) for e in answer.data or []]
+
+    async def history(self, session_id: str, since: datetime | None) -> list[Event]:
+        """Events in the order in which they were processed, from `since` on, all pages."""
+        with _sorted_errors():
+            pages = self._calls.beta.sessions.events.list(
+                session_id, order="asc", limit=_PAGE, **_from(since)
+            )
+            return [e.to_dict(mode="json", warnings=False) async for e in pages]
+
+    async def recent_user_events(self, session_id: str) -> list[Event]:
+        """The newest events that we sent, those still queued at the runtime included."""
+        with _sorted_errors():
+            page = await self._calls.beta.sessions.events.list(
+                session_id,
+                order="desc",
+                limit=_RECENT,
+                types=[
+                    "user.message",
+                    "user.interrupt",
+                    "user.tool_confirmation",
+                    "user.custom_tool_result",
+                ],
+            )
+        return [e.to_dict(mode="json", warnings=False) for e in page.data]
+
+    @asynccontextmanager
+    async def stream(self, session_id: str) -> AsyncIterator[AsyncIterator[Event]]:
+        """The live tail, open when entered. It may end at any time, and then says nothing more."""
+        with _sorted_errors():
+            stream = await self._streams.beta.sessions.events.stream(session_id)
+            try:
+                yield (e.to_dict(mode="json", warnings=False) async for e in stream)
+            finally:
+                await stream.close()
+
+
+def _client(
+    api_key: str, base_url: str, connections: int, timeout: httpx2.Timeout
+) -> AsyncAnthropic:
+    return AsyncAnthropic(
+        api_key=api_key,
+        base_url=base_url,
+        max_retries=0,
+        timeout=timeout,
+        http_client=DefaultAioHttpClient(
+            base_url=base_url,
+            timeout=timeout,
+            limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=50),
+        ),
+    )
+
+
+def _from(since: datetime | None) -> dict[str, Any]:
+    """A minute earlier than asked: the runtime's history may trail."""
+    return {"created_at_gte": since - timedelta(seconds=60)} if since else {}
+
+
+@contextmanager
+def _sorted_errors() -> Iterator[None]:
+    try:
+        yield
+    except anthropic.APIStatusError as error:
+        raise _by_status(error) from error
+    except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
+        cause = error.__cause__ if isinstance(error, anthropic.APIConnectionError) else error
+        if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)):
+            raise RuntimeAway(f"the runtime cannot be reached: {type(cause).__name__}") from error
+        raise RuntimeUnclear(f"the answer was lost: {type(cause).__name__}") from error
+
+
+def _by_status(
+    error: anthropic.APIStatusError,
+) -> RuntimeAway | RuntimeUnclear | RuntimeRefused | RuntimeGone:
+    says = error.api_message or str(error)
+    match error.status_code:
+        case 404:
+            return RuntimeGone(says)
+        case 429:
+            return RuntimeAway(says, retry_after=_retry_after(error.response))
+        case status if status >= 500 or status == 200:  # noqa: PLR2004  # 200: an error frame in a stream
+            return RuntimeUnclear(says, retry_after=_retry_after(error.response))
+        case 408 | 409:
+            return RuntimeUnclear(says)
+        case _:
+            return RuntimeRefused(says)
+
+
+def _retry_after(response: httpx2.Response) -> float | None:
+    value = response.headers.get("retry-after", "")
+    return float(value) if value.replace(".", "", 1).isdigit() else None

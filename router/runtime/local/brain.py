@@ -1,0 +1,268 @@
+r"""The scripted brain: what the agent of the local runtime says.
+
+It obeys the first `!word` found in the user's text and otherwise answers quoting it:
+
+| word | what happens |
+| --- | --- |
+| `!echo rest` | answers just the rest |
+| `!long [n]` | a long Markdown answer of n kilobytes (6, at most 1,024): headings, lists, tables, code fences |
+| `!tool [name]` | a built-in tool call that is allowed, between two texts (`bash`); `server.tool` is a call over MCP |
+| `!ask [name]` | one call that waits for a confirmation (`bash`; `server.tool` as above) |
+| `!ask7` | seven such calls at once |
+| `!custom` | a call of the custom tool `lookup_order` |
+| `!escalate question` | a call of the custom tool `escalate_to_human` with question and context |
+| `!slow [seconds]` | an answer that takes its time (3 s) |
+| `!error [kind]` | an error: `retrying` (then it answers), `exhausted` (the default), `terminal` |
+| `!refuse` | the turn ends in a refusal |
+| `!budget` | the turn ends with the budget reached, which stays so until the session's budget is updated |
+
+After confirmations and results a short closing text names what was allowed, denied or answered.
+A first text block of the form `<input … />` is the sender's own mark and is skipped. Several
+messages of one turn are read as one text. Everything here is pure: the same texts give the same script.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from router.runtime.local.wire import Json
+
+_MARK = re.compile(r"\A\s*<input\b[^<>]*/>\s*")
+_NAMES = "echo|long|tool|ask7|ask|custom|escalate|slow|error|refuse|budget"
+_WORD = re.compile(rf"(?<!\S)!({_NAMES})(?!\w)[ \t]*(.*)", re.DOTALL)
+
+_TOOL_INPUTS: dict[str, Json] = {
+    "bash": {"command": "ls -l /workspace"},
+    "read": {"file_path": "/workspace/notes.md"},
+    "write": {"file_path": "/workspace/notes.md", "content": "# Notes\n"},
+    "edit": {"file_path": "/workspace/notes.md", "old_string": "a", "new_string": "b"},
+    "glob": {"pattern": "**/*.md"},
+    "grep": {"pattern": "order", "path": "/workspace"},
+    "web_fetch": {"url": "https://example.com/"},
+    "web_search": {"query": "example"},
+}
+_SLOW_SECONDS = 3.0
+_MOST_SECONDS = 86_400.0
+_LONG_KILOBYTES = 6.0
+_MOST_KILOBYTES = 1024.0
+_SLOW_TEXT = " ".join(
+    f"This is sentence {n} of twelve, said slowly so that a stream has something to show."
+    for n in range(1, 13)
+)
+_SECTION = """## Section {n}
+
+Paragraph {n} has *emphasis*, **weight**, `code` and a [link](https://example.com/{n}).
+
+- first point of section {n}
+- second point
+    - a point below it
+1. one
+2. two
+
+| item | count | note |
+| --- | ---: | --- |
+| apples | {n} | fresh |
+| pears | {n}0 | ripe |
+
+```python
+def section_{n}(rows: list[str]) -> int:
+    return len(rows) + {n}
+```
+
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One tool call; `ask` ones and custom ones wait for an answer from outside."""
+
+    kind: Literal["tool", "mcp", "custom"]
+    name: str
+    input: Json
+    ask: bool = False
+    server: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether the turn pauses for it."""
+        return self.ask or self.kind == "custom"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One model request: a text, perhaps spoken over some seconds, and the calls it makes."""
+
+    text: str = ""
+    calls: tuple[Call, ...] = ()
+    seconds: float = 0.0
+    thinking: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A model request that fails."""
+
+    kind: Literal["retrying", "exhausted", "terminal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A model request after which the turn ends for another reason than being done."""
+
+    reason: Literal["refusal", "budget_reached"]
+
+
+Step = Answer | Trouble | Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How one waiting call was answered."""
+
+    kind: Literal["allowed", "denied", "answered", "failed"]
+    name: str
+    text: str = ""
+
+
+def heard(content: Sequence[Json]) -> str:
+    """The text of a message without the sender's mark; other blocks are named."""
+    texts = [block["text"] for block in content if block["type"] == "text"]
+    if texts:
+        texts[0] = _MARK.sub("", texts[0])
+    others = [f"[{block['type']}]" for block in content if block["type"] != "text"]
+    return "\n".join(part for part in [*texts, *others] if part.strip()).strip()
+
+
+def script(texts: Sequence[str]) -> tuple[Step, ...]:
+    """What the agent does about the messages of one turn."""
+    match = _WORD.search("\n".join(texts))
+    if match is None:
+        said = " and ".join(f'"{text}"' for text in texts)
+        return (Answer(f"You said: {said}"),)
+    return _SCRIPTS[match[1]](match[2].strip())
+
+
+def closing(decisions: Sequence[Decision]) -> Answer:
+    """What the agent says once everything it waited for is answered."""
+    return Answer(" ".join(_told(decision) for decision in decisions))
+
+
+def pieces(text: str, most: int = 24) -> list[str]:
+    """The text in at most so many fragments, cut anywhere, as deltas are."""
+    size = max(16, -(-len(text) // most))
+    return [text[i : i + size] for i in range(0, len(text), size)]
+
+
+def _told(decision: Decision) -> str:
+    match decision.kind:
+        case "allowed":
+            return f"{decision.name} was allowed and ran."
+        case "denied":
+            reason = f": {decision.text.rstrip('.')}" if decision.text else ""
+            return f"{decision.name} was denied{reason}."
+        case "answered":
+            return f'{decision.name} answered: "{decision.text}".'
+        case "failed":
+            return f'{decision.name} failed: "{decision.text}".'
+
+
+def _echo(rest: str) -> tuple[Step, ...]:
+    return (Answer(rest or "(nothing)", thinking=False),)
+
+
+def _long(rest: str) -> tuple[Step, ...]:
+    size = int(_number(rest, _LONG_KILOBYTES, _MOST_KILOBYTES) * 1024)
+    text, n = "# A long answer\n\n", 0
+    while len(text) < size:
+        n += 1
+        text += _SECTION.format(n=n)
+    return (Answer(text.rstrip() + "\n\nThat is all."),)
+
+
+def _tool(rest: str) -> tuple[Step, ...]:
+    call = _call(rest)
+    return (
+        Answer(f"Let me use {call.name}.", (call,)),
+        Answer(f"{call.name} is done, and this is what it gave.", thinking=False),
+    )
+
+
+def _ask(rest: str) -> tuple[Step, ...]:
+    return (Answer("This needs a confirmation.", (_call(rest, ask=True),)),)
+
+
+def _ask_seven(_rest: str) -> tuple[Step, ...]:
+    calls = tuple(
+        Call("tool", "bash", {"command": f"rm /workspace/old-{n}.txt"}, ask=True)
+        for n in range(1, 8)
+    )
+    return (Answer("These need a confirmation each.", calls),)
+
+
+def _custom(_rest: str) -> tuple[Step, ...]:
+    return (
+        Answer("Let me look up the order.", (Call("custom", "lookup_order", {"order": "1234"}),)),
+    )
+
+
+def _escalate(rest: str) -> tuple[Step, ...]:
+    arguments = {
+        "question": rest or "May I go on?",
+        "context": "The user asked for a person to decide.",
+    }
+    return (Answer("", (Call("custom", "escalate_to_human", arguments),)),)
+
+
+def _slow(rest: str) -> tuple[Step, ...]:
+    return (Answer(_SLOW_TEXT, seconds=_number(rest, _SLOW_SECONDS, _MOST_SECONDS)),)
+
+
+def _error(rest: str) -> tuple[Step, ...]:
+    match rest.split()[:1]:
+        case ["retrying"]:
+            return (Trouble("retrying"), Answer("It worked at the second attempt."))
+        case ["terminal"]:
+            return (Trouble("terminal"),)
+        case _:
+            return (Trouble("exhausted"),)
+
+
+def _refuse(_rest: str) -> tuple[Step, ...]:
+    return (Stop("refusal"),)
+
+
+def _budget(_rest: str) -> tuple[Step, ...]:
+    return (Stop("budget_reached"),)
+
+
+def _call(rest: str, *, ask: bool = False) -> Call:
+    name = _first(rest) or "bash"
+    server, dot, tool = name.partition(".")
+    if dot and server and tool:
+        return Call("mcp", tool, {"title": "An example"}, ask, server)
+    return Call("tool", name, _TOOL_INPUTS.get(name, {}), ask)
+
+
+def _first(rest: str) -> str:
+    return next(iter(rest.split()), "")
+
+
+def _number(rest: str, default: float, most: float) -> float:
+    first = _first(rest)
+    return min(most, float(first)) if re.fullmatch(r"\d+(\.\d+)?", first) else default
+
+
+_SCRIPTS: dict[str, Callable[[str], tuple[Step, ...]]] = {
+    "echo": _echo,
+    "long": _long,
+    "tool": _tool,
+    "ask": _ask,
+    "ask7": _ask_seven,
+    "custom": _custom,
+    "escalate": _escalate,
+    "slow": _slow,
+    "error": _error,
+    "refuse": _refuse,
+    "budget": _budget,
+}
