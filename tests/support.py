@@ -29,7 +29,7 @@ async def eventually(
             last = not_yet
         else:
             if value:
-                return value  # type: ignore[return-value]  # awaited above
+                return value
             last = value
         await asyncio.sleep(_POLL_SECONDS)
     raise AssertionError(f"{says or 'condition'} not met in {timeout} s; last seen: {last!r}")

@@ -1,0 +1,238 @@
+"""The composition root: builds everything once, starts it in one TaskGroup, stops it in order."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from aiohttp import web
+
+from bot.conversation import SlackConversation
+from bot.delivery import Deliverer
+from bot.http import Operations, SlackRoute, application
+from bot.ingress import Ingress
+from bot.install import InstallBook
+from bot.metrics import Metrics
+from bot.sealing import Keyring
+from bot.slack import Slack
+from router.errors import ConfigurationError
+from router.intake import Intake
+from router.loops import Stop, every
+from router.runtime.client import Runtime
+from router.settings import Settings
+from router.turns.engine import Engine, Timing
+from router.turns.worker import Wakes, Worker
+from store import database, members, outbox
+from store.database import Pool
+from store.installs import NewInstall
+from store.sessions import Ready
+
+_log = structlog.get_logger(__name__)
+
+ROLES = frozenset({"ingress", "worker", "delivery"})
+_ACK_CONNECTIONS = 6
+_WORK_CONNECTIONS = 14
+_LIVE_TURNS = 1000
+_MOST_SEND_SECONDS = 8.0
+_STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What one process is made of; `roles` are what it does of the whole."""
+
+    settings: Settings
+    dsn: str
+    keyring: Keyring
+    roles: frozenset[str] = ROLES
+    workspace: str = "default"
+    timing: Timing | None = None
+
+    def timings(self) -> Timing:
+        """The waits that follow from the settings."""
+        lease = self.settings.threadline_lease_seconds
+        sweep = self.settings.threadline_sweep_seconds
+        return self.timing or Timing(lease=lease, sweep=sweep)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A running process."""
+
+    url: str
+    book: InstallBook
+    slack: Slack
+    intake: Intake
+    worker: Worker
+    metrics: Metrics
+
+
+def owner_name() -> str:
+    """Who holds a lease: this process, told apart from its namesakes on other machines."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+
+
+@asynccontextmanager
+async def running(config: Config) -> AsyncIterator[App]:
+    """Everything started and listening; at the end everything handed back and stopped."""
+    settings, timing = config.settings, config.timings()
+    _require(settings, config.roles)
+    stop = Stop()
+    async with AsyncExitStack() as stack:
+        ack_pool = await _pool(stack, config.dsn, _ACK_CONNECTIONS)
+        pool = await _pool(stack, config.dsn, _WORK_CONNECTIONS)
+        book = InstallBook(ack_pool, config.keyring)
+        slack = await stack.enter_async_context(Slack(settings.slack_api_url, book))
+        runtime = _runtime(settings, timing)
+        stack.push_async_callback(runtime.close)
+        built = _Built(config, stop, pool, ack_pool, book, slack, runtime, timing)
+        await install_from_settings(config, pool, book, slack)
+        async with asyncio.TaskGroup() as tasks:
+            for loop in built.loops():
+                tasks.create_task(loop)
+            try:
+                async with _listening(built.http(), settings) as url:
+                    _log.info("app.started", url=url, roles=sorted(config.roles))
+                    yield App(url, book, slack, built.intake, built.worker, built.metrics)
+            finally:
+                stop.say()
+        _log.info("app.stopped")
+
+
+class _Built:
+    """The collaborators of one process, wired."""
+
+    def __init__(  # noqa: PLR0913  # the one place where everything meets
+        self,
+        config: Config,
+        stop: Stop,
+        pool: Pool,
+        ack_pool: Pool,
+        book: InstallBook,
+        slack: Slack,
+        runtime: Runtime,
+        timing: Timing,
+    ) -> None:
+        self._config, self._stop, self._pool, self._ack_pool = config, stop, pool, ack_pool
+        self._book = book
+        self.metrics = Metrics()
+        owner = owner_name()
+        self.delivery = Deliverer(pool, slack, owner=owner, sweep_seconds=timing.sweep)
+        conversation = SlackConversation(slack, book, self.delivery.wake)
+        engine = Engine(pool, runtime, conversation, timing, self._ready)
+        self.worker = Worker(engine, owner=owner, capacity=_LIVE_TURNS)
+        self.wakes = Wakes(config.dsn, self._heard)
+        self.intake = Intake(ack_pool, self._ready, self.delivery.wake)
+
+    def _ready(self, ready: list[Ready]) -> None:
+        """A session of this process wants a worker: here at once, and a hint to the others."""
+        if "worker" in self._config.roles:
+            self.worker.offer(ready)
+        self.wakes.tell(ready)
+
+    def _heard(self, ready: list[Ready]) -> None:
+        if "worker" in self._config.roles:
+            self.worker.offer(ready)
+
+    def loops(self) -> Iterable["asyncio._CoroutineLike[None]"]:
+        """What runs until the stop, by role."""
+        roles, stop, sweep = self._config.roles, self._stop, self._config.timings().sweep
+        yield self.wakes.run(stop)
+        if "ingress" in roles:
+            yield self.intake.run(stop)
+            yield every(sweep, self.intake.move_unclaimed, stop)
+        if "worker" in roles:
+            yield self.worker.run(stop)
+        if "delivery" in roles:
+            yield self.delivery.run(stop)
+        yield every(10.0, self._measure, stop)
+
+    async def _measure(self) -> None:
+        self.metrics.live_turns.set(self.worker.live_turns)
+        async with self._pool.acquire() as connection:
+            dead = await outbox.dead_by_error(connection, timedelta(days=1))
+        self.metrics.dead_deliveries.clear()
+        for error, count in dead.items():
+            self.metrics.dead_deliveries.labels(error).set(count)
+
+    def http(self) -> web.Application:
+        """The routes, those of Slack only where this process takes its events."""
+        operations = Operations(self._ack_pool, self.metrics)
+        settings = self._config.settings
+        secret = settings.slack_signing_secret
+        if "ingress" not in self._config.roles or secret is None:
+            return application(operations, None)
+        ingress = Ingress(self._book, self.intake, self.metrics, api_url=settings.slack_api_url)
+        route = SlackRoute(ingress, self.metrics, signing_secret=secret.get_secret_value())
+        return application(operations, route)
+
+
+def _require(settings: Settings, roles: frozenset[str]) -> None:
+    """ConfigurationError that names everything that is missing at once."""
+    missing = []
+    if "ingress" in roles and not settings.slack_signing_secret:
+        missing.append("SLACK_SIGNING_SECRET (Basic Information of your Slack app)")
+    if "worker" in roles and not settings.anthropic_api_key:
+        missing.append("ANTHROPIC_API_KEY (the key of the agent runtime)")
+    if missing:
+        raise ConfigurationError("set " + " and ".join(missing))
+
+
+async def _pool(stack: AsyncExitStack, dsn: str, size: int) -> Pool:
+    pool = await database.open_pool(dsn, size=size)
+    stack.push_async_callback(database.close_pool, pool)
+    return pool
+
+
+def _runtime(settings: Settings, timing: Timing) -> Runtime:
+    key = settings.anthropic_api_key
+    return Runtime(
+        api_key=key.get_secret_value() if key else "none",
+        base_url=settings.anthropic_base_url,
+        max_streams=_LIVE_TURNS + 10,
+        # a send must be over before the lease is, with room for a renewal
+        deadline=min(_MOST_SEND_SECONDS, timing.lease / 2),
+    )
+
+
+async def install_from_settings(
+    config: Config, pool: Pool, book: InstallBook, slack: Slack
+) -> UUID | None:
+    """Stores the install that SLACK_BOT_TOKEN stands for; None where no token is set."""
+    token = config.settings.slack_bot_token
+    if token is None:
+        return None
+    who = await slack.identify(token.get_secret_value())
+    async with pool.acquire() as connection:
+        workspace = await members.ensure_workspace(connection, config.workspace)
+    new = NewInstall(
+        workspace_id=workspace.id,
+        api_app_id=who.api_app_id,
+        tenant_id=who.tenant_id,
+        team_id=None if who.org_wide else who.team_id,
+        enterprise_id=who.enterprise_id,
+        bot_user_id=who.bot_user_id,
+        bot_id=who.bot_id,
+        scopes=who.scopes,
+    )
+    return await book.put(new, token.get_secret_value())
+
+
+@asynccontextmanager
+async def _listening(app: web.Application, settings: Settings) -> AsyncIterator[str]:
+    """Serves until the block ends, then lets requests in flight finish."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS / 2)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        await site.start()
+        port = runner.addresses[0][1]
+        yield f"http://{settings.host}:{port}"
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,73 @@
+"""What the router asks of Slack beside durable messages: status, people, the parts of a reply."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import structlog
+
+from bot import render
+from bot.install import InstallBook
+from bot.slack import Slack, SlackAway, SlackLimited, SlackRefused, SlackUnclear
+from router import clock
+from router.ports import Person, Status, Thread
+from store import database
+
+_log = structlog.get_logger(__name__)
+
+_PEOPLE = 10_000
+_PERSON_SECONDS = 600.0
+_TROUBLE: tuple[type[Exception], ...] = (
+    SlackRefused,
+    SlackLimited,
+    SlackAway,
+    SlackUnclear,
+    *database.ERRORS,
+)
+
+
+class SlackConversation:
+    """Implements `router.ports.Conversation`."""
+
+    def __init__(self, slack: Slack, book: InstallBook, deliver: Callable[[], None]) -> None:
+        self._slack = slack
+        self._book = book
+        self._deliver = deliver
+        self._people: dict[tuple[UUID, str], tuple[float, Person]] = {}
+
+    async def show_status(self, thread: Thread, status: Status, title: str | None) -> None:
+        """Shows what the agent is doing; best effort."""
+        try:
+            await self._slack.set_status(
+                thread.install_id, thread.channel_id, thread.root_ts, status, title
+            )
+        except _TROUBLE as error:
+            _log.info("status.not_shown", status=status, error=f"{type(error).__name__}: {error}")
+
+    async def person(self, install_id: UUID, user_id: str) -> Person:
+        """Who that is, remembered for ten minutes; the bare id when Slack cannot say."""
+        remembered = self._people.get((install_id, user_id))
+        if remembered and remembered[0] > clock.monotonic():
+            return remembered[1]
+        try:
+            record = await self._slack.user(install_id, user_id)
+            install = await self._book.get(install_id)
+        except _TROUBLE as error:
+            _log.info("person.unknown", user=user_id, error=f"{type(error).__name__}: {error}")
+            return Person(user_id, user_id)
+        profile = record.get("profile") or {}
+        name = profile.get("display_name") or profile.get("real_name") or record.get("name")
+        guest = bool(record.get("is_restricted") or record.get("is_ultra_restricted"))
+        allowed = install is None or install.row.allow_guests
+        person = Person(user_id, str(name or user_id), welcome=allowed or not guest)
+        if len(self._people) >= _PEOPLE:
+            self._people.pop(next(iter(self._people)))
+        self._people[install_id, user_id] = (clock.monotonic() + _PERSON_SECONDS, person)
+        return person
+
+    def parts(self, markdown: str) -> list[str]:
+        """Agent text, made inert and split into the messages it will be posted as."""
+        return render.parts(markdown)
+
+    def deliveries_wait(self) -> None:
+        """Wakes the delivery of this process."""
+        self._deliver()

@@ -1,0 +1,186 @@
+"""Durable Slack writes: takes what is due from the outbox and brings it out, once.
+
+pending ──claim (epoch + 1, deadline)──▶ sending ──posted──▶ sent
+   ▲                                        ├── refused for good ──▶ dead
+   └── known not to have arrived ◀── look ◀─┴── answer lost, or the deadline passed
+
+Before a post whose earlier attempt is unclear is made again, the thread is read for the delivery's
+id, twice. A private message cannot be read back: it is sent at most once.
+"""
+
+import asyncio
+from datetime import timedelta
+from uuid import uuid4
+
+import structlog
+
+from bot import render
+from bot.slack import (
+    CALL_SECONDS,
+    Said,
+    Slack,
+    SlackAway,
+    SlackLimited,
+    SlackRefused,
+    SlackUnclear,
+)
+from router import clock
+from router.clock import Backoff
+from router.loops import Stop, every
+from store import database, outbox
+from store.database import Pool
+from store.outbox import Delivery, Due
+
+_log = structlog.get_logger(__name__)
+
+_ATTEMPT = timedelta(seconds=25)
+_LOOKS_APART_SECONDS = 2.0
+_AT_ONCE = 20
+_BACKOFF = Backoff(first=1.0, most=60.0)
+_BAD_BLOCKS = frozenset({"invalid_blocks", "invalid_blocks_format", "markdown_text_conflict"})
+
+
+class Deliverer:
+    """Drains the outbox; any number of replicas may. `wake` when something was added."""
+
+    _tasks: asyncio.TaskGroup
+
+    def __init__(
+        self,
+        pool: Pool,
+        slack: Slack,
+        *,
+        owner: str,
+        sweep_seconds: float,
+        attempt: timedelta = _ATTEMPT,
+    ) -> None:
+        self._pool = pool
+        self._slack = slack
+        self._owner = owner
+        self._sweep_seconds = sweep_seconds
+        self._attempt = attempt
+        self._alarm = asyncio.Event()
+        self._busy: set[Due] = set()
+
+    def wake(self) -> None:
+        """Looks at the outbox now."""
+        self._alarm.set()
+
+    async def run(self, stop: Stop) -> None:
+        """Delivers until `stop`; attempts that are under way are finished."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            await every(self._sweep_seconds, self._sweep, stop, wake=self._alarm)
+
+    async def _sweep(self) -> None:
+        free = _AT_ONCE - len(self._busy)
+        if free <= 0:
+            return
+        async with self._pool.acquire() as connection:
+            found = await outbox.due(connection, uuid4(), free)
+        for one in found:
+            if one not in self._busy:
+                self._busy.add(one)
+                self._tasks.create_task(self._guard(one))
+
+    async def _guard(self, wanted: Due) -> None:
+        """One delivery; whatever happens to it, the others go on."""
+        try:
+            await self._deliver(wanted)
+        except database.ERRORS as error:
+            _log.warning("delivery.interrupted", error=type(error).__name__)
+        except Exception:  # noqa: BLE001  # logged; after its deadline the row is looked into
+            _log.exception("delivery.failed", delivery_id=str(wanted.delivery_id))
+        finally:
+            self._busy.discard(wanted)
+            self._alarm.set()
+
+    async def _deliver(self, wanted: Due) -> None:
+        async with self._pool.acquire() as connection:
+            delivery = await outbox.claim(connection, wanted, self._owner, self._attempt)
+        if delivery is None:
+            return
+        log = _log.bind(delivery_id=str(delivery.delivery_id), kind=delivery.kind)
+        try:
+            ts = await self._attempt_once(delivery)
+        except SlackLimited as limited:
+            log.info("delivery.limited", retry_after=limited.retry_after)
+            await self._again(delivery, limited.retry_after, str(limited), unclear=delivery.unclear)
+        except SlackAway as away:
+            wait = _BACKOFF.after(delivery.attempts)
+            log.warning("delivery.away", error=str(away), retry_in=round(wait, 1))
+            await self._again(delivery, wait, str(away), unclear=delivery.unclear)
+        except SlackUnclear as unclear:
+            wait = _BACKOFF.after(delivery.attempts)
+            log.warning("delivery.unclear", error=str(unclear), retry_in=round(wait, 1))
+            await self._again(delivery, wait, str(unclear), unclear=True)
+        except SlackRefused as refused:
+            log.error("delivery.dead", error=refused.error, channel=delivery.channel_id)
+            async with self._pool.acquire() as connection:
+                await outbox.bury(connection, delivery, refused.error)
+        else:
+            async with self._pool.acquire() as connection:
+                await outbox.mark_sent(connection, delivery, ts)
+            log.info("delivery.sent", slack_ts=ts, effect=delivery.effect_key)
+
+    async def _again(self, delivery: Delivery, wait: float, error: str, *, unclear: bool) -> None:
+        async with self._pool.acquire() as connection:
+            await outbox.retry(
+                connection, delivery, timedelta(seconds=wait), error, unclear=unclear
+            )
+
+    # -------------------------------------------------------------- one attempt
+
+    async def _attempt_once(self, delivery: Delivery) -> str | None:
+        started = clock.monotonic()
+        said = _said(delivery)
+        if delivery.kind == "private":
+            await self._tell(delivery, said)
+            return None
+        if delivery.unclear:
+            there = await self._look_twice(delivery, said)
+            if there is not None:
+                _log.info("delivery.found", delivery_id=str(delivery.delivery_id), slack_ts=there)
+                return there
+            left = self._attempt.total_seconds() - (clock.monotonic() - started)
+            if left < CALL_SECONDS:
+                raise SlackUnclear("reading back took too long")
+        return await self._post(delivery, said)
+
+    async def _tell(self, delivery: Delivery, said: Said) -> None:
+        if delivery.unclear:
+            _log.info("delivery.assumed", delivery_id=str(delivery.delivery_id))
+            return
+        await self._slack.tell(delivery.install_id, said, str(delivery.body["user"]))
+
+    async def _look_twice(self, delivery: Delivery, said: Said) -> str | None:
+        since = delivery.created_at.timestamp()
+        for look in range(2):
+            if look:
+                await clock.sleep(_LOOKS_APART_SECONDS)
+            there = await self._slack.find(delivery.install_id, said, delivery.delivery_id, since)
+            if there is not None:
+                return there
+        return None
+
+    async def _post(self, delivery: Delivery, said: Said) -> str:
+        """Posts; where Slack cannot show the blocks, the words alone."""
+        try:
+            return await self._slack.post(delivery.install_id, said, delivery.delivery_id)
+        except SlackRefused as refused:
+            if refused.error not in _BAD_BLOCKS:
+                raise
+            _log.warning("delivery.plain", delivery_id=str(delivery.delivery_id))
+            plain = Said(said.channel_id, said.thread_ts, said.text, None)
+            return await self._slack.post(delivery.install_id, plain, delivery.delivery_id)
+
+
+def _said(delivery: Delivery) -> Said:
+    body = delivery.body
+    if delivery.kind == "reply":
+        markdown = str(body["markdown"])
+        text, blocks = render.fallback_text(markdown), render.reply_blocks(markdown)
+    else:
+        sentence = str(body["text"])
+        text, blocks = sentence, render.notice_blocks(sentence, body.get("reference"))
+    return Said(delivery.channel_id, delivery.thread_ts, text, blocks)

@@ -1,0 +1,130 @@
+"""The aiohttp application: Slack's requests, health, metrics. The ack has 2 s whatever happens."""
+
+import asyncio
+import json
+from typing import Any
+from urllib.parse import parse_qs
+
+import structlog
+from aiohttp import web
+from slack_sdk.signature import SignatureVerifier
+
+from bot.events import Unreadable
+from bot.ingress import Ingress
+from bot.metrics import Metrics
+from router import clock
+from store import database
+from store.database import Pool
+
+_log = structlog.get_logger(__name__)
+
+_ACK_SECONDS = 1.95
+_READY_SECONDS = 1.0
+_BODY_BYTES = 1024 * 1024
+
+
+class SlackRoute:
+    """POST /slack/events: proves the sender, then answers within the budget."""
+
+    def __init__(self, ingress: Ingress, metrics: Metrics, *, signing_secret: str) -> None:
+        self._ingress = ingress
+        self._metrics = metrics
+        self._verifier = SignatureVerifier(signing_secret)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """401 unsigned, 400 unreadable, 503 not accepted in time, else what Slack is to be told."""
+        started = clock.monotonic()
+        try:
+            async with asyncio.timeout(_ACK_SECONDS):
+                response = await self._answer(request)
+        except TimeoutError:
+            _log.warning("ack.timeout")
+            response = web.Response(status=503)
+        self._metrics.ack_seconds.observe(clock.monotonic() - started)
+        self._metrics.requests.labels(str(response.status)).inc()
+        return response
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        raw = await request.read()
+        if not self._is_from_slack(raw, request):
+            _log.warning("request.unsigned", remote=request.remote)
+            return web.Response(status=401, text="the signature is missing, wrong or stale")
+        try:
+            text = raw.decode()
+            payload = _payload(text, request.content_type)
+            answer = await self._ingress.dispatch(text, {**request.headers}, payload)
+        except (ValueError, RecursionError) as junk:
+            _log.warning("request.unreadable", error=type(junk).__name__)
+            return web.Response(status=400, text="unreadable request")
+        return web.Response(
+            status=answer.status,
+            text=answer.body,
+            headers={k: v for k, values in answer.headers.items() for v in values},
+        )
+
+    def _is_from_slack(self, raw: bytes, request: web.Request) -> bool:
+        """docs.slack.dev/authentication/verifying-requests-from-slack, on the raw bytes."""
+        timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
+        signature = request.headers.get("X-Slack-Signature", "")
+        if not (timestamp.isascii() and timestamp.isdigit() and signature.isascii()):
+            return False
+        return self._verifier.is_valid(raw, timestamp, signature)
+
+
+class Operations:
+    """Health, readiness and metrics."""
+
+    def __init__(self, pool: Pool, metrics: Metrics) -> None:
+        self._pool = pool
+        self._metrics = metrics
+
+    def routes(self) -> list[web.RouteDef]:
+        """What a process shows of itself."""
+        return [
+            web.get("/healthz", self._healthz),
+            web.get("/readyz", self._readyz),
+            web.get("/metrics", self._metrics_page),
+        ]
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return web.json_response({"ok": True})
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        try:
+            async with database.within(self._pool, _READY_SECONDS) as connection:
+                await connection.execute("SELECT 1")
+        except database.ERRORS as error:
+            return web.json_response({"ok": False, "database": type(error).__name__}, status=503)
+        return web.json_response({"ok": True})
+
+    async def _metrics_page(self, _request: web.Request) -> web.Response:
+        return web.Response(
+            body=self._metrics.page(),
+            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+        )
+
+
+def application(operations: Operations, slack: SlackRoute | None) -> web.Application:
+    """The application to be served; without `slack` it takes no events."""
+    app = web.Application(client_max_size=_BODY_BYTES)
+    app.add_routes(operations.routes())
+    if slack is not None:
+        app.add_routes([web.post("/slack/events", slack.handle)])
+    return app
+
+
+def _payload(text: str, content_type: str) -> dict[str, Any] | None:
+    """The JSON of an event, or of a form's `payload`; None where Bolt reads the form by itself."""
+    if content_type == "application/x-www-form-urlencoded":
+        form = parse_qs(text)
+        if "ssl_check" in form:
+            return None
+        text = (
+            form["payload"][0]
+            if "payload" in form
+            else json.dumps({k: v[0] for k, v in form.items()})
+        )
+    payload = json.loads(text)
+    if not isinstance(payload, dict):
+        raise Unreadable("the body is no JSON object")
+    return payload

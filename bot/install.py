@@ -1,0 +1,110 @@
+"""Installs as this process knows them: from Postgres, tokens opened, remembered for a moment.
+
+Only what was found is remembered, never its absence: a team that installs the app must not be told
+"unknown" by an old answer. What routes (the default agent) is read inside each accept instead.
+"""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from bot.incoming import ExternalPolicy, InstallIdentity
+from bot.sealing import Keyring
+from router import clock
+from store import database, installs
+from store.database import Pool
+from store.installs import Install, NewInstall
+
+_REMEMBERED_SECONDS = 10.0
+_LOOKUP_SECONDS = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class KnownInstall:
+    """An active install with its token in the clear, for this process's memory only."""
+
+    row: Install
+    token: str = field(repr=False)
+
+    @property
+    def identity(self) -> InstallIdentity:
+        """What parsing needs to know of it."""
+        policy: ExternalPolicy = "reject"
+        if self.row.external_policy == "allow_list":
+            policy = "allow_list"
+        elif self.row.external_policy == "allow_all":
+            policy = "allow_all"
+        return InstallIdentity(
+            api_app_id=self.row.api_app_id,
+            tenant_id=self.row.tenant_id,
+            team_id=self.row.team_id,
+            enterprise_id=self.row.enterprise_id,
+            bot_user_id=self.row.bot_user_id,
+            bot_id=self.row.bot_id,
+            external_policy=policy,
+            allowed_external=frozenset(self.row.allowed_external),
+        )
+
+
+class InstallBook:
+    """Finds installs. Its errors are the database's: who asks cannot know, and must not guess."""
+
+    def __init__(self, pool: Pool, keyring: Keyring) -> None:
+        self._pool = pool
+        self._keyring = keyring
+        self._by_tenant: dict[tuple[str | None, str], tuple[float, KnownInstall]] = {}
+        self._by_id: dict[UUID, tuple[float, KnownInstall]] = {}
+
+    async def find(self, api_app_id: str | None, tenant_id: str) -> KnownInstall | None:
+        """The active install of an app (of any, where a payload does not say) in a tenant."""
+        remembered = self._by_tenant.get((api_app_id, tenant_id))
+        if remembered and remembered[0] > clock.monotonic():
+            return remembered[1]
+        async with database.within(self._pool, _LOOKUP_SECONDS) as connection:
+            row = await installs.find(connection, api_app_id, tenant_id)
+        known = self._open(row) if row else None
+        if known:
+            until = clock.monotonic() + _REMEMBERED_SECONDS
+            self._by_tenant[api_app_id, tenant_id] = (until, known)
+        return known
+
+    async def get(self, install_id: UUID) -> KnownInstall | None:
+        """The install of that id while it is active."""
+        remembered = self._by_id.get(install_id)
+        if remembered and remembered[0] > clock.monotonic():
+            return remembered[1]
+        async with database.within(self._pool, _LOOKUP_SECONDS) as connection:
+            row = await installs.get(connection, install_id)
+        known = self._open(row)
+        if known:
+            self._by_id[install_id] = (clock.monotonic() + _REMEMBERED_SECONDS, known)
+        return known
+
+    def _open(self, row: Install) -> KnownInstall | None:
+        if row.status != "active" or row.bot_token is None:
+            return None
+        name = _row_name(row.api_app_id, row.tenant_id)
+        return KnownInstall(row, self._keyring.open(row.bot_token, belongs_to=name))
+
+    async def put(self, new: NewInstall, token: str) -> UUID:
+        """Stores an install; the token is sealed for its row."""
+        sealed = self._keyring.seal(token, belongs_to=_row_name(new.api_app_id, new.tenant_id))
+        async with self._pool.acquire() as connection:
+            install_id = await installs.put(connection, new, sealed)
+            await installs.adopt_only_agent(connection, install_id)
+        self._forget()
+        return install_id
+
+    async def end(self, api_app_id: str, tenant_id: str, status: str) -> bool:
+        """Forgets an install that was revoked or uninstalled."""
+        async with database.within(self._pool, _LOOKUP_SECONDS) as connection:
+            ended = await installs.end(connection, api_app_id, tenant_id, status)
+        self._forget()
+        return ended
+
+    def _forget(self) -> None:
+        self._by_tenant.clear()
+        self._by_id.clear()
+
+
+def _row_name(api_app_id: str, tenant_id: str) -> str:
+    return f"oauth_installs:{api_app_id}:{tenant_id}"

@@ -1,0 +1,41 @@
+"""What GET /metrics shows: counters and gauges of one process."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+
+class Metrics:
+    """One process's figures, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "threadline_slack_requests",
+            "Requests from Slack by the status they were answered with",
+            ["status"],
+            registry=self.registry,
+        )
+        self.events = Counter(
+            "threadline_slack_events",
+            "Events by what became of them and why",
+            ["outcome", "reason"],
+            registry=self.registry,
+        )
+        self.ack_seconds = Histogram(
+            "threadline_ack_seconds",
+            "Time from a request of Slack to its answer",
+            buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0),
+            registry=self.registry,
+        )
+        self.live_turns = Gauge(
+            "threadline_live_turns", "Sessions held by this process", registry=self.registry
+        )
+        self.dead_deliveries = Gauge(
+            "threadline_dead_deliveries",
+            "Slack writes buried in the last day, by Slack's reason",
+            ["error"],
+            registry=self.registry,
+        )
+
+    def page(self) -> bytes:
+        """The text that Prometheus reads."""
+        return generate_latest(self.registry)

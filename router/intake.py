@@ -1,0 +1,381 @@
+"""The one door in: `accept` makes an arrival durable, once, and only then returns.
+
+Waiting arrivals are committed together. In one transaction, in this order (the order of the locks,
+so that two batches never wait for each other; engine.md 1 and 2):
+
+1. pins of threads, sorted by key                       slack_threads
+2. sessions created or woken, sorted by key             agent_sessions (the row lock of the rest)
+3. inputs added, replaced, corrected or withdrawn       session_inputs
+4. sentences for those who are turned away              slack_outbox
+
+A batch has at most one arrival per conversation, so keys are distinct. When the batch fails because
+of one of its rows, each runs alone. Nothing is told "accepted" before COMMIT; an error means
+unknown, and the same arrival may come again: every write is keyed.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+from uuid import UUID
+
+import structlog
+
+from router import notices, routing
+from router.errors import AcceptUnavailable
+from router.loops import Stop
+from router.routing import Arrival, Followed, Routing, Turned
+from store import agents, database, inputs, outbox, sessions, threads
+from store.database import Connection, Pool
+from store.ids import new_id
+from store.inputs import Known, NewInput
+from store.outbox import Effect, Place
+from store.sessions import NewSession, Ready, Woken
+
+_log = structlog.get_logger(__name__)
+
+ACCEPT_SECONDS = 1.8
+_BATCH = 64
+_WAITING = 2_000
+_TITLE = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an arrival: `session` is set when somebody should look at it."""
+
+    kind: Literal["accepted", "duplicate", "kept", "ignored", "refused"]
+    reason: str | None = None
+    session: Ready | None = None
+
+
+@dataclass(slots=True)
+class _Waiting:
+    arrival: Arrival
+    answer: asyncio.Future[Outcome] = field(repr=False)
+
+
+class Intake:
+    """Accepts arrivals in batches. `run` must be running; `on_ready` hears of woken sessions."""
+
+    def __init__(
+        self, pool: Pool, on_ready: Callable[[list[Ready]], None], on_notice: Callable[[], None]
+    ) -> None:
+        self._pool = pool
+        self._on_ready = on_ready
+        self._on_notice = on_notice
+        self._queue: list[_Waiting] = []
+        self._filled = asyncio.Event()
+
+    async def accept(self, arrival: Arrival) -> Outcome:
+        """Commits an arrival. AcceptUnavailable when that was not possible within 1.8 s."""
+        if len(self._queue) >= _WAITING:
+            raise AcceptUnavailable("too many events are waiting for the database")
+        waiting = _Waiting(arrival, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        self._filled.set()
+        try:
+            async with asyncio.timeout(ACCEPT_SECONDS):
+                return await waiting.answer
+        except TimeoutError:
+            raise AcceptUnavailable("the database did not answer in time") from None
+        finally:
+            if waiting in self._queue:
+                self._queue.remove(waiting)
+
+    async def run(self, stop: Stop) -> None:
+        """Commits what waits, until `stop`; what waits then is told to come again."""
+        async with asyncio.TaskGroup() as tasks:
+            worker = tasks.create_task(self._commit_for_ever())
+            await stop.wait()
+            worker.cancel()
+        self._fail(self._queue, AcceptUnavailable("this process is stopping"))
+        self._queue.clear()
+
+    async def _commit_for_ever(self) -> None:
+        while True:
+            await self._filled.wait()
+            batch = self._take()
+            if not self._queue:
+                self._filled.clear()
+            if batch:
+                await self._commit(batch)
+
+    def _take(self) -> list[_Waiting]:
+        """The next batch, oldest first: at most one arrival per conversation."""
+        batch: dict[str, _Waiting] = {}
+        rest: list[_Waiting] = []
+        for waiting in self._queue:
+            key = waiting.arrival.conversation_key
+            if key in batch or len(batch) >= _BATCH:
+                rest.append(waiting)
+            else:
+                batch[key] = waiting
+        self._queue = rest
+        return [batch[key] for key in sorted(batch)]
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        try:
+            outcomes = await self._in_time([w.arrival for w in batch])
+        except database.ROW_ERRORS as error:
+            if len(batch) > 1:
+                for waiting in batch:
+                    await self._commit([waiting])
+            else:
+                self._unavailable(batch, error)
+        except database.ERRORS as error:
+            self._unavailable(batch, error)
+        except Exception as bug:  # noqa: BLE001  # a bug must fail this batch, not the door
+            _log.exception("accept.failed", events=len(batch))
+            self._fail(batch, AcceptUnavailable(type(bug).__name__))
+        else:
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                if not waiting.answer.done():
+                    waiting.answer.set_result(outcome)
+            self._tell(outcomes)
+
+    async def _in_time(self, arrivals: list[Arrival]) -> list[Outcome]:
+        async with (
+            database.within(self._pool, ACCEPT_SECONDS) as connection,
+            connection.transaction(),
+        ):
+            return await _accept(connection, arrivals)
+
+    def _tell(self, outcomes: list[Outcome]) -> None:
+        ready = [o.session for o in outcomes if o.session is not None]
+        if ready:
+            self._on_ready(ready)
+        if any(o.kind == "refused" for o in outcomes):
+            self._on_notice()
+
+    def _unavailable(self, batch: list[_Waiting], error: Exception) -> None:
+        _log.warning("accept.unavailable", error=type(error).__name__, events=len(batch))
+        self._fail(batch, AcceptUnavailable("the database is not available"))
+
+    def _fail(self, batch: list[_Waiting], error: AcceptUnavailable) -> None:
+        for waiting in batch:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error)
+
+    async def move_unclaimed(self) -> None:
+        """Accepts events whose thread came while they were being kept, and forgets old ones."""
+        async with self._pool.acquire() as connection:
+            raced = await threads.raced(connection, limit=100)
+        for waiting in raced:
+            await self.accept(Arrival.from_json(waiting.event))
+        async with self._pool.acquire() as connection:
+            if raced:
+                await threads.drop_unclaimed(connection, raced)
+            await threads.expire_unclaimed(connection)
+
+
+# ------------------------------------------------------------------ the transaction
+
+
+async def _accept(connection: Connection, arrivals: list[Arrival]) -> list[Outcome]:
+    outcomes: dict[str, Outcome] = {}
+    welcome = [a for a in arrivals if _unwelcome(a) is None]
+    found = await routing.follow(connection, welcome) if welcome else Routing([], [], [])
+    followed = [v for v in found.verdicts if isinstance(v, Followed)]
+    woken = await _wake(connection, followed)
+    outcomes |= await _write_inputs(connection, followed, found.taken_in, woken)
+    if found.taken:
+        await threads.drop_unclaimed(connection, found.taken)
+    turned = [v for v in found.verdicts if isinstance(v, Turned)]
+    turned += [Turned(a, reason) for a in arrivals if (reason := _unwelcome(a))]
+    turned += [
+        Turned(f.arrival, "archived" if f.arrival.addressed else "archived_unaddressed")
+        for f in followed
+        if f.arrival.conversation_key not in woken
+    ]
+    outcomes |= await _turn_away(connection, turned)
+    return [outcomes[a.conversation_key] for a in arrivals]
+
+
+def _unwelcome(arrival: Arrival) -> str | None:
+    if arrival.stranger:
+        return "stranger"
+    if arrival.deleted or arrival.text or arrival.files:
+        return None
+    return "bare_mention" if arrival.addressed and not arrival.revision else "empty"
+
+
+async def _wake(connection: Connection, followed: list[Followed]) -> dict[str, Woken]:
+    if not followed:
+        return {}
+    wanted = [
+        NewSession(
+            id=f.thread.session_id,
+            deployed_agent_id=f.thread.deployed_agent_id,
+            workspace_id=f.thread.workspace_id,
+            title=title_of(f.arrival.text),
+            created_by=f.arrival.user_id,
+            slack_install_id=f.arrival.install_id,
+            slack_team_id=f.arrival.team_id,
+            slack_channel_id=f.arrival.channel_id,
+            slack_thread_ts=f.arrival.root_ts,
+            slack_conversation_key=f.arrival.conversation_key,
+        )
+        for f in followed
+    ]
+    return await sessions.wake_or_create(connection, wanted)
+
+
+def title_of(text: str) -> str:
+    """A session's title: the first line of its first message, without control characters."""
+    lines = text.strip().splitlines() or [""]
+    printable = "".join(c for c in lines[0] if c.isprintable())
+    return printable[:_TITLE].strip() or "New conversation"
+
+
+async def _write_inputs(
+    connection: Connection,
+    followed: list[Followed],
+    taken_in: list[Followed],
+    woken: dict[str, Woken],
+) -> dict[str, Outcome]:
+    there = [f for f in followed if f.arrival.conversation_key in woken]
+    everything = there + [f for f in taken_in if f.arrival.conversation_key in woken]
+    known = await _known(connection, everything) if everything else {}
+    new: list[NewInput] = []
+    results: list[tuple[Followed, Outcome]] = []
+    for item in everything:
+        session = woken[item.arrival.conversation_key]
+        mine = known.get(item.arrival.dedupe_key)
+        added = _new_inputs(item, session.id, mine)
+        changed = await _revise(connection, item.arrival, mine) if mine else False
+        new += added
+        kind: Literal["accepted", "duplicate"] = "accepted" if added or changed else "duplicate"
+        ready = Ready(item.thread.deployed_agent_id, session.id)
+        results.append((item, Outcome(kind, session=ready)))
+    if new:
+        await inputs.add(connection, new)
+    return {item.arrival.conversation_key: outcome for item, outcome in results[: len(there)]}
+
+
+async def _known(connection: Connection, items: list[Followed]) -> dict[str, Known]:
+    """What is known of each message, by the arrival's key: under its own ts or its client's id."""
+    wanted = [
+        (f.thread.deployed_agent_id, f.arrival.dedupe_key, f.arrival.client_key) for f in items
+    ]
+    rows = await inputs.known(connection, wanted)
+    by_client = {row.client_key: row for row in rows if row.client_key}
+    by_key = {row.dedupe_key: row for row in rows}
+    found: dict[str, Known] = {}
+    for _, dedupe_key, client_key in wanted:
+        row = by_key.get(dedupe_key) or (by_client.get(client_key) if client_key else None)
+        if row:
+            found[dedupe_key] = row
+    return found
+
+
+def _new_inputs(item: Followed, session_id: UUID, known: Known | None) -> list[NewInput]:
+    """The row that this arrival adds: its message, or the correction of one that was sent."""
+    arrival = item.arrival
+    if arrival.only_if_known if known is None else not _is_correction(arrival, known):
+        return []
+    message = NewInput(
+        id=new_id(),
+        deployed_agent_id=item.thread.deployed_agent_id,
+        workspace_id=item.thread.workspace_id,
+        session_id=session_id,
+        kind="message",
+        body=_body(arrival),
+        order_key=arrival.ts,
+        dedupe_key=arrival.dedupe_key,
+        revision=arrival.revision,
+        client_key=arrival.client_key,
+        slack_event_id=arrival.slack_event_id,
+        deleted=arrival.deleted,
+    )
+    if known is None:
+        return [message]
+    return [
+        replace(
+            message,
+            kind="correction",
+            order_key=arrival.revision,
+            dedupe_key=f"{arrival.dedupe_key}#{arrival.revision}",
+            client_key=None,
+        )
+    ]
+
+
+def _body(arrival: Arrival) -> dict[str, Any]:
+    return {"text": arrival.text, "user": arrival.user_id, "files": list(arrival.files)}
+
+
+def _is_news(arrival: Arrival, known: Known) -> bool:
+    same_message = known.dedupe_key == arrival.dedupe_key
+    return same_message and not known.deleted and arrival.revision > known.revision
+
+
+def _is_correction(arrival: Arrival, known: Known) -> bool:
+    return (
+        _is_news(arrival, known)
+        and not arrival.deleted
+        and known.state in ("sending", "sent", "done")
+        and known.text != arrival.text
+    )
+
+
+async def _revise(connection: Connection, arrival: Arrival, known: Known) -> bool:
+    """Applies an edit or a deletion to a known message; True if that changed what will be said."""
+    if arrival.deleted:
+        await inputs.withdraw(connection, known)
+        return known.state == "queued"
+    if not _is_news(arrival, known):
+        return False
+    if known.state == "queued" and known.text != arrival.text:
+        await inputs.replace(connection, known, _body(arrival), arrival.revision)
+        return True
+    await inputs.note_revision(connection, known, arrival.revision)
+    return False
+
+
+# ------------------------------------------------------------------ those who are turned away
+
+# reason: kind of write, what it says; {user} {ts} make it once per person or per message
+_SENTENCES = {
+    "stranger": ("private", "notice:stranger:{user}", notices.STRANGER),
+    "archived": ("private", "notice:archived:{ts}", notices.ARCHIVED),
+    "no_agent": ("notice", "notice:no_agent:{ts}", notices.NO_AGENT),
+    "bare_mention": ("notice", "notice:help:{ts}", notices.HELP),
+}
+
+
+async def _turn_away(connection: Connection, turned: list[Turned]) -> dict[str, Outcome]:
+    spoken = [t for t in turned if t.reason in _SENTENCES]
+    places = await agents.routes(connection, [t.arrival.place for t in spoken]) if spoken else {}
+    outcomes: dict[str, Outcome] = {}
+    for item in turned:
+        key = item.arrival.conversation_key
+        route = places.get(item.arrival.place) if item.reason in _SENTENCES else None
+        if route is None:
+            outcomes[key] = Outcome("kept" if item.kept else "ignored", item.reason)
+            continue
+        await outbox.add(connection, _place(item.arrival, route), [_sentence(item)])
+        outcomes[key] = Outcome("refused", item.reason)
+    return outcomes
+
+
+def _place(arrival: Arrival, route: agents.Route) -> Place:
+    return Place(
+        deployed_agent_id=route.agent_id or route.install_id,
+        workspace_id=route.workspace_id,
+        session_id=None,
+        install_id=route.install_id,
+        slack_conversation_key=arrival.conversation_key,
+        channel_id=arrival.channel_id,
+        thread_ts=arrival.root_ts,
+    )
+
+
+def _sentence(item: Turned) -> Effect:
+    kind, key, text = _SENTENCES[item.reason]
+    arrival = item.arrival
+    return Effect(
+        effect_key=key.format(user=arrival.user_id, ts=arrival.ts),
+        kind=kind,
+        body=notices.Notice(text).body() | {"user": arrival.user_id},
+    )

@@ -1,0 +1,75 @@
+"""Logging: one event per line, `noun.verb`, to stderr; secrets removed in this one place."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+# Slack tokens, Anthropic keys, webhook secrets, bearer headers, passwords in URLs.
+_SECRETS = re.compile(
+    r"xox[a-z]-[\w-]+|xapp-[\w-]+|sk-ant-[\w-]+|whsec_[\w+/=]+"
+    r"|(?<=[Bb]earer )[\w.~+/=-]+|(?<=://)([^/\s:@]+):[^/\s@]+(?=@)"
+)
+_MASK = "[redacted]"
+
+
+def redact(text: str) -> str:
+    """The text without anything that looks like a secret."""
+    return _SECRETS.sub(_MASK, text)
+
+
+def configure(*, level: str, style: str) -> None:
+    """Sends structlog and the standard library's logging to stderr in one form, json or console."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _redact_event,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # Bolt logs bodies and signatures of requests that fail verification at INFO.
+    for chatty in ("slack_bolt", "slack_sdk", "aiohttp.access", "httpx2", "httpcore2", "asyncio"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+def _redact_event(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = redact(value)
+        elif not isinstance(value, (int, float, bool, type(None))):
+            event[key] = redact(str(value))
+    return event

@@ -1,0 +1,54 @@
+"""Every setting, read once from the environment; nothing else reads it."""
+
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from router.errors import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Empty values count as missing."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore")
+
+    database_url: SecretStr | None = None
+    """PostgreSQL 15 or newer; without it `serve` needs --data-dir."""
+    slack_bot_token: SecretStr | None = None
+    """Installs this one workspace at start; more come through OAuth."""
+    slack_signing_secret: SecretStr | None = None
+    """Proves that a request is from Slack."""
+    slack_api_url: str = "https://slack.com/api/"
+    """Slack's Web API; ends in /api/."""
+    anthropic_api_key: SecretStr | None = None
+    """The runtime's key."""
+    anthropic_base_url: str = "https://api.anthropic.com"
+    """Where the runtime is."""
+    threadline_encryption_keys: SecretStr | None = None
+    """id:base64(32 bytes)[,…]; the first encrypts, all decrypt."""
+    threadline_public_url: str | None = None
+    """Where people reach this service from outside."""
+    threadline_lease_seconds: float = Field(default=15.0, gt=0.5)
+    """How long a replica may be silent before its turns go elsewhere."""
+    threadline_sweep_seconds: float = Field(default=1.0, gt=0)
+    """How often a replica looks for work that nobody told it of."""
+    threadline_retention_days: int = Field(default=30, gt=0)
+    """How long texts of inputs and sent messages are kept."""
+    host: str = "127.0.0.1"
+    """Where to listen."""
+    port: int = Field(default=3000, ge=0, le=65535)
+    """Where to listen; 0 picks a free port."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severity that is logged."""
+    log_format: Literal["json", "console"] = "json"
+    """How a log line looks."""
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Reads the environment; ConfigurationError names every wrong variable, never its value."""
+        try:
+            return cls()
+        except ValidationError as invalid:
+            wrong = [f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in invalid.errors()]
+            raise ConfigurationError("; ".join(wrong)) from None

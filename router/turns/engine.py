@@ -1,0 +1,150 @@
+"""What every turn of a replica shares, and the lease that a turn runs under."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from router import clock
+from router.errors import RuntimeAway
+from router.ports import Conversation
+from router.runtime.client import Runtime
+from store import outbox, sessions
+from store.database import Connection, Pool
+from store.outbox import Effect
+from store.sessions import Held, Ready
+
+
+class Released(Exception):
+    """The session was handed back on the way: there is nothing left to do for its runner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Waits in seconds. `settle` lies between two looks for a lost send, `grace` after its end."""
+
+    lease: float = 15.0
+    settle: float = 2.0
+    grace: float = 3.0
+    quiet: float = 30.0
+    paused: float = 30.0
+    sweep: float = 1.0
+    disagree: float = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The collaborators of every turn. `on_released` hears of sessions that want a worker again."""
+
+    pool: Pool
+    runtime: Runtime
+    conversation: Conversation
+    timing: Timing
+    on_released: Callable[[list[Ready]], None]
+
+
+@dataclass(slots=True)
+class Holding:
+    """A lease in this process: `expires` on our monotonic clock is never later than PostgreSQL's."""
+
+    held: Held
+    expires: float
+    missed: int = 0
+    renewed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def renew(self, expires: float) -> None:
+        """Notes a renewal."""
+        self.expires = expires
+        self.missed = 0
+        self.renewed.set()
+        self.renewed = asyncio.Event()
+
+    async def enough_for(self, seconds: float) -> None:
+        """Returns once the lease outlasts a request of that length; sends start only then."""
+        while (left := self.expires - clock.monotonic()) < seconds:
+            try:
+                async with asyncio.timeout(max(left, 0.01)):
+                    await self.renewed.wait()
+            except TimeoutError:
+                raise sessions.LeaseLost from None
+
+
+@asynccontextmanager
+async def appending(
+    engine: Engine, holding: Holding, *, progress: bool = True
+) -> "AsyncIterator[Append]":
+    """A transaction of the holder, fenced before anything else is written."""
+    fence = sessions.fence if progress else sessions.fence_quietly
+    async with engine.pool.acquire() as connection, connection.transaction():
+        await fence(connection, holding.held.lease)
+        append = Append(connection, holding.held)
+        yield append
+    if append.wrote:
+        engine.conversation.deliveries_wait()
+
+
+@dataclass(slots=True)
+class Append:
+    """The open transaction of a holder."""
+
+    connection: Connection
+    held: Held
+    wrote: bool = False
+
+    async def say(self, effects: list[Effect]) -> None:
+        """Adds writes to the outbox, replies in the order given; nothing for threadless sessions."""
+        place = place_of(self.held)
+        if place is None or not effects:
+            return
+        replies = [e for e in effects if e.lane == "reply"]
+        first = await sessions.take_positions(self.connection, self.held.lease, len(replies))
+        numbered = {e.effect_key: first + i for i, e in enumerate(replies)}
+        await outbox.add(
+            self.connection,
+            place,
+            [replace(e, position=numbered.get(e.effect_key, 0)) for e in effects],
+        )
+        self.wrote = True
+
+    async def release(self, *, wait: float = 0.0, failed: bool = False) -> bool:
+        """Hands the session back; True if it wants a worker again after `wait` seconds."""
+        return await sessions.release(
+            self.connection, self.held.lease, wait=timedelta(seconds=wait), failed=failed
+        )
+
+
+def place_of(held: Held) -> outbox.Place | None:
+    """Where a session speaks in Slack, if it does."""
+    if held.slack_install_id is None or held.slack_conversation_key is None:
+        return None
+    return outbox.Place(
+        deployed_agent_id=held.deployed_agent_id,
+        workspace_id=held.workspace_id,
+        session_id=held.id,
+        install_id=held.slack_install_id,
+        slack_conversation_key=held.slack_conversation_key,
+        channel_id=str(held.slack_channel_id),
+        thread_ts=held.slack_thread_ts,
+    )
+
+
+def reply(turn_id: UUID, part: int, text: str) -> Effect:
+    """One part of a turn's answer: at most one per turn and part, whoever writes it."""
+    return Effect(
+        f"reply:{turn_id}:{part}", "reply", {"markdown": text}, lane="reply", turn_id=turn_id
+    )
+
+
+def notice(
+    effect_key: str, body: dict[str, Any], *, turn_id: UUID | None = None, ends: bool = False
+) -> Effect:
+    """A sentence of ours; one that `ends` a turn stands in line with the replies."""
+    return Effect(effect_key, "notice", body, lane="reply" if ends else "side", turn_id=turn_id)
+
+
+def away(error: Exception) -> RuntimeAway:
+    """A failure that is over, as a reason to try again later."""
+    return RuntimeAway(str(error), retry_after=getattr(error, "retry_after", None))

@@ -1,0 +1,193 @@
+"""Getting inputs to the runtime once: intent first, request second, outcome third.
+
+queued ──(1) sending, with the request's deadline──▶ request ──(2) sent, with the event's id
+   ▲                                                    │
+   └──(3) known not to have arrived ◀── look, wait, look┘ answer lost, or the holder died
+
+Whoever finds an input in `sending` does not know whether the runtime has it. The request is over
+`grace` after its deadline; then the runtime is asked twice, `settle` apart, for what carries the
+input's id (a confirmation: its tool call's id). What is there becomes sent, what is missing is
+queued and sent again. Texts are never compared: a second "yes" is a second message.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from router import clock
+from router.errors import (
+    RuntimeAway,
+    RuntimeRefused,
+    RuntimeUnclear,
+)
+from router.ports import Person
+from router.turns.engine import Engine, Holding, appending
+from router.turns.project import Event, Projection, input_of, marker
+from store import inputs, sessions
+from store.ids import new_id
+from store.inputs import Input, NewInput
+
+_log = structlog.get_logger(__name__)
+
+MESSAGES = ["message", "correction"]
+SIDE = ["decision", "interrupt"]
+
+
+async def deliver(
+    engine: Engine, holding: Holding, session_id: str, batch: list[Input], events: list[Event]
+) -> list[Event]:
+    """Sends inputs that are marked `sending`, in one request, and marks them sent.
+
+    Returns the runtime's copies. Raises RuntimeAway with the inputs queued again; RuntimeRefused and
+    RuntimeGone with the inputs still `sending`, for the caller to decide; RuntimeUnclear never: an
+    unknown outcome is settled here, and what did not arrive is RuntimeAway.
+    """
+    ids = [i.id for i in batch]
+    try:
+        taken = await engine.runtime.send(session_id, events)
+    except RuntimeAway:
+        async with appending(engine, holding) as append:
+            await inputs.unsend(append.connection, holding.held.lease, ids)
+        raise
+    except RuntimeUnclear as unclear:
+        _log.info("send.unclear", session_id=str(holding.held.id), error=str(unclear))
+        missing = await settle(engine, holding, session_id, batch)
+        if missing:
+            raise RuntimeAway(str(unclear), retry_after=unclear.retry_after) from unclear
+        return []
+    pairs = [(i.id, e.get("id")) for i, e in zip(batch, taken, strict=False)]
+    async with appending(engine, holding) as append:
+        await inputs.mark_sent(append.connection, holding.held.lease, pairs)
+    return taken
+
+
+async def settle(
+    engine: Engine, holding: Holding, session_id: str, batch: list[Input]
+) -> list[Input]:
+    """Finds out which `sending` inputs the runtime has; the others are queued and returned."""
+    over = max(i.sending_deadline for i in batch if i.sending_deadline is not None)
+    await clock.sleep(max(0.0, (over - clock.now()).total_seconds() + engine.timing.grace))
+    missing = batch
+    for look in range(2):
+        if look:
+            await clock.sleep(engine.timing.settle)
+        there = _present(await engine.runtime.recent_user_events(session_id), missing)
+        async with appending(engine, holding) as append:
+            await inputs.mark_sent(
+                append.connection,
+                holding.held.lease,
+                [(i.id, there[i.id]) for i in missing if i.id in there],
+            )
+        missing = [i for i in missing if i.id not in there]
+        if not missing:
+            return []
+    async with appending(engine, holding) as append:
+        await inputs.unsend(append.connection, holding.held.lease, [i.id for i in missing])
+    return missing
+
+
+def _present(recent: list[Event], wanted: list[Input]) -> dict[UUID, str]:
+    by_input = {input_of(e): str(e.get("id")) for e in recent if e["type"] == "user.message"}
+    by_call = {
+        e.get("tool_use_id") or e.get("custom_tool_use_id"): str(e.get("id")) for e in recent
+    }
+    found: dict[UUID, str] = {}
+    for item in wanted:
+        call = (item.body.get("event") or {}).get("id") if item.kind == "decision" else None
+        event_id = by_call.get(call) if call else by_input.get(item.id)
+        if event_id:
+            found[item.id] = event_id
+    return found
+
+
+# ------------------------------------------------------------------ the shapes that are sent
+
+
+def message_event(item: Input, person: Person | None) -> Event:
+    """A person's message: our marker first, then what they wrote."""
+    at = datetime.fromtimestamp(float(item.order_key), UTC).isoformat(timespec="seconds")
+    speaker = f"{person.name} ({person.id})" if person else str(item.body.get("user"))
+    return {
+        "type": "user.message",
+        "content": [
+            {"type": "text", "text": marker(item.id, speaker, at)},
+            {"type": "text", "text": _words(item)},
+        ],
+    }
+
+
+def _words(item: Input) -> str:
+    text = str(item.body.get("text") or "")
+    if item.kind == "correction":
+        text = f"(Correction of my earlier message, which should read:)\n{text}"
+    files = [_attachment(f) for f in item.body.get("files") or []]
+    return "\n".join([text, *files]).strip()
+
+
+def _attachment(file: dict[str, Any]) -> str:
+    name, kind = file.get("name") or "file", file.get("mimetype") or "unknown type"
+    return f"[attached file: {name} ({kind}); its content cannot be read here yet]"
+
+
+def side_event(item: Input) -> Event:
+    """A decision or an interrupt."""
+    if item.kind == "interrupt":
+        return {"type": "user.interrupt"}
+    call = item.body["event"]
+    if call["custom"]:
+        return {
+            "type": "user.custom_tool_result",
+            "custom_tool_use_id": call["id"],
+            "is_error": True,
+            "content": [{"type": "text", "text": item.body["says"]}],
+        }
+    return {
+        "type": "user.tool_confirmation",
+        "tool_use_id": call["id"],
+        "result": "deny",
+        "deny_message": item.body["says"],
+    }
+
+
+async def send_side(
+    engine: Engine, holding: Holding, session_id: str, turn_id: UUID, seen: Projection
+) -> None:
+    """Sends what must not wait for the turn's end: decisions and interrupts.
+
+    The runtime refuses an answer to a call that is no longer held; then there is nothing to decide.
+    """
+    limit = timedelta(seconds=engine.runtime.deadline)
+    await holding.enough_for(engine.runtime.deadline)
+    async with appending(engine, holding) as append:
+        if await sessions.archive_requested(append.connection, holding.held.lease):
+            await inputs.add(append.connection, [_archive_interrupt(holding, turn_id)])
+        batch = await inputs.start_sending(
+            append.connection, holding.held.lease, turn_id, SIDE, limit
+        )
+    for item in batch:
+        try:
+            taken = await deliver(engine, holding, session_id, [item], [side_event(item)])
+        except RuntimeRefused as refused:
+            _log.info("decision.too_late", session_id=str(holding.held.id), error=str(refused))
+            async with appending(engine, holding) as append:
+                await inputs.refuse(append.connection, holding.held.lease, [item.id])
+        else:
+            for event in taken:
+                seen.see(event)
+
+
+def _archive_interrupt(holding: Holding, turn_id: UUID) -> NewInput:
+    """The interrupt that an archive sends first; once per turn by its key."""
+    held = holding.held
+    return NewInput(
+        id=new_id(),
+        deployed_agent_id=held.deployed_agent_id,
+        workspace_id=held.workspace_id,
+        session_id=held.id,
+        kind="interrupt",
+        body={"turn": str(turn_id)},
+        order_key=clock.timestamp(),
+        dedupe_key=f"stop:archive:{turn_id}",
+    )

@@ -1,0 +1,273 @@
+"""Claims ready sessions and runs their turns, any number of replicas side by side.
+
+A session is offered by the accept of the same process, by a NOTIFY from another, or by the sweep,
+which is the truth: the other two may be lost. Claiming is a compare-and-set, so an offer too many
+costs one statement. Leases are renewed every third of their length, agent by agent, skipping locked
+rows; a session that is not renewed twice running is lost, and its turn is cancelled.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import structlog
+
+from router import clock
+from router.errors import RuntimeFailure
+from router.loops import Stop, every
+from router.turns import ending
+from router.turns.engine import Engine, Holding
+from router.turns.project import usage_between
+from router.turns.run import Runner
+from store import database, sessions, usage
+from store.sessions import Lease, LeaseLost, Ready
+
+_log = structlog.get_logger(__name__)
+
+_MISSES = 2
+_GONE: tuple[type[Exception], ...] = (LeaseLost, *database.ERRORS)
+_DISAGREE_PAGE = 100
+_QUIET_BEFORE_DISAGREE = timedelta(seconds=45)
+
+
+class Worker:
+    """Holds at most `capacity` live turns. `run` returns when all are handed back after `stop`."""
+
+    _tasks: asyncio.TaskGroup
+
+    def __init__(self, engine: Engine, *, owner: str, capacity: int) -> None:
+        self._engine = engine
+        self._owner = owner
+        self._capacity = capacity
+        self._offers: dict[Ready, None] = {}
+        self._offered = asyncio.Event()
+        self._live: dict[Ready, tuple[Holding, Runner, asyncio.Task[None]]] = {}
+        self._seqs: dict[Ready, int] = {}
+        self._again: set[Ready] = set()
+
+    @property
+    def live_turns(self) -> int:
+        """How many sessions this replica holds."""
+        return len(self._live)
+
+    def offer(self, ready: list[Ready]) -> None:
+        """Says that sessions may want a worker; one that is held here hears it itself."""
+        for one in ready:
+            if one in self._live:
+                self._again.add(one)
+                self._live[one][1].wake()
+            else:
+                self._offers[one] = None
+        self._offered.set()
+
+    async def run(self, stop: Stop) -> None:
+        """Claims and runs until `stop`, then hands everything back."""
+        timing = self._engine.timing
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            loops = [
+                every(timing.sweep, self._sweep, stop),
+                every(timing.lease / 3, self._renew, stop),
+                every(1.0, self._read_wakes, stop),
+                every(timing.disagree, self._wake_disagreeing, stop),
+                every(timing.disagree, self._settle_usage, stop),
+                self._claim_offers(stop),
+            ]
+            for loop in loops:
+                tasks.create_task(loop)
+            await stop.wait()
+            self._offered.set()
+            for _, _, task in list(self._live.values()):
+                task.cancel()
+
+    # -------------------------------------------------------------- claiming
+
+    async def _claim_offers(self, stop: Stop) -> None:
+        """Never cancelled: a claim cut short would leave a lease that nobody renews."""
+        while not stop.said:
+            await self._offered.wait()
+            self._offered.clear()
+            while self._offers and len(self._live) < self._capacity and not stop.said:
+                one = next(iter(self._offers))
+                del self._offers[one]
+                await self._claim(one)
+
+    async def _claim(self, wanted: Ready) -> None:
+        if wanted in self._live:
+            return
+        asked_at = clock.monotonic()
+        lease = self._engine.timing.lease
+        try:
+            async with self._engine.pool.acquire() as connection:
+                held = await sessions.claim(
+                    connection, wanted, self._owner, timedelta(seconds=lease)
+                )
+        except database.ERRORS as error:
+            _log.warning("claim.failed", error=type(error).__name__)
+            return
+        if held is None:
+            return
+        holding = Holding(held, asked_at + lease)
+        runner = Runner(self._engine, holding)
+        task = self._tasks.create_task(self._guard(wanted, holding, runner))
+        self._live[wanted] = (holding, runner, task)
+        self._seqs[wanted] = held.wake_seq
+
+    async def _guard(self, wanted: Ready, holding: Holding, runner: Runner) -> None:
+        """Runs one turn; whatever happens to it, the replica goes on."""
+        try:
+            await runner.run()
+        except asyncio.CancelledError:
+            await self._hand_back(holding)
+        except LeaseLost:
+            _log.info("lease.lost", session_id=str(holding.held.id))
+        except database.ERRORS as error:
+            _log.warning(
+                "turn.interrupted", session_id=str(holding.held.id), error=type(error).__name__
+            )
+        except Exception:  # noqa: BLE001  # logged; the loop goes on
+            # The failing itself failed; the lease runs out and the next claim counts against it.
+            _log.exception("turn.abandoned", session_id=str(holding.held.id))
+        finally:
+            del self._live[wanted]
+            self._seqs.pop(wanted, None)
+            if wanted in self._again:
+                self._again.discard(wanted)
+                self._offers[wanted] = None
+            self._offered.set()
+
+    async def _hand_back(self, holding: Holding) -> None:
+        if holding.missed >= _MISSES:
+            return
+        try:
+            await ending.hand_back(self._engine, holding)
+        except _GONE as error:
+            _log.info("lease.not_handed_back", error=type(error).__name__)
+
+    # -------------------------------------------------------------- loops
+
+    async def _sweep(self) -> None:
+        free = self._capacity - len(self._live)
+        if free <= 0:
+            return
+        async with self._engine.pool.acquire() as connection:
+            self.offer(await sessions.ready(connection, uuid4(), min(free, 100)))
+
+    async def _renew(self) -> None:
+        by_agent: defaultdict[UUID, list[Ready]] = defaultdict(list)
+        for one in self._live:
+            by_agent[one.deployed_agent_id].append(one)
+        for agent_id, held in by_agent.items():
+            await self._renew_agent(agent_id, held)
+
+    async def _renew_agent(self, agent_id: UUID, held: list[Ready]) -> None:
+        leases: list[Lease] = [self._live[one][0].held.lease for one in held if one in self._live]
+        asked_at = clock.monotonic()
+        lease = self._engine.timing.lease
+        try:
+            async with self._engine.pool.acquire() as connection:
+                renewed = await sessions.renew(
+                    connection, agent_id, leases, timedelta(seconds=lease)
+                )
+        except database.ERRORS as error:
+            _log.warning("renew.failed", error=type(error).__name__, leases=len(leases))
+            renewed = set()
+        for one in held:
+            if one in self._live:
+                self._note_renewal(one, one.session_id in renewed, asked_at + lease)
+
+    def _note_renewal(self, one: Ready, renewed: bool, expires: float) -> None:  # noqa: FBT001
+        holding, _, task = self._live[one]
+        if renewed:
+            holding.renew(expires)
+            return
+        holding.missed += 1
+        if holding.missed >= _MISSES:
+            _log.warning("lease.lost", session_id=str(one.session_id))
+            task.cancel()
+
+    async def _read_wakes(self) -> None:
+        """What was woken in another process: each held session's wake_seq, once a second."""
+        by_agent: defaultdict[UUID, list[UUID]] = defaultdict(list)
+        for one in self._live:
+            by_agent[one.deployed_agent_id].append(one.session_id)
+        for agent_id, held in by_agent.items():
+            async with self._engine.pool.acquire() as connection:
+                seqs = await sessions.wake_seqs(connection, agent_id, held)
+            for session_id, seq in seqs.items():
+                one = Ready(agent_id, session_id)
+                if one in self._live and self._seqs.get(one, seq) < seq:
+                    self._seqs[one] = seq
+                    self._live[one][1].wake()
+
+    async def _wake_disagreeing(self) -> None:
+        """Nobody is deaf: sessions that run here but rest at the runtime are looked at again."""
+        async with self._engine.pool.acquire() as connection:
+            if not await sessions.any_running(connection, _QUIET_BEFORE_DISAGREE):
+                return
+        try:
+            resting = await self._engine.runtime.sessions_at_rest(_DISAGREE_PAGE)
+        except RuntimeFailure as error:
+            _log.info("disagree.unread", error=str(error))
+            return
+        async with self._engine.pool.acquire() as connection:
+            await sessions.wake_disagreeing(connection, resting, _QUIET_BEFORE_DISAGREE)
+
+    async def _settle_usage(self) -> None:
+        async with self._engine.pool.acquire() as connection:
+            waiting = await usage.pending(connection, 20)
+        for row in waiting:
+            try:
+                total = (await self._engine.runtime.session(row.anthropic_session_id)).usage
+            except RuntimeFailure as error:
+                _log.info("usage.pending", session_id=str(row.session_id), error=str(error))
+                continue
+            async with self._engine.pool.acquire() as connection, connection.transaction():
+                used = usage_between(row.usage_snapshot, total)
+                await usage.settle(connection, row, total, used)
+
+
+class Wakes:
+    """Tells other processes of woken sessions, and hears from them: a hint on its own connection.
+
+    At most one NOTIFY each 20 ms, never inside an accept's transaction: a commit with a pending
+    NOTIFY takes a lock of the whole server.
+    """
+
+    def __init__(self, dsn: str, heard: Callable[[list[Ready]], None]) -> None:
+        self._dsn = dsn
+        self._heard = heard
+        self._outgoing: set[Ready] = set()
+
+    def tell(self, ready: list[Ready]) -> None:
+        """Passes sessions on with the next NOTIFY."""
+        self._outgoing.update(ready)
+
+    async def run(self, stop: Stop) -> None:
+        """Keeps the connection and sends until `stop`."""
+        while not stop.said:
+            try:
+                await self._session(stop)
+            except database.ERRORS as error:
+                _log.warning("wakes.lost", error=type(error).__name__)
+                await stop.within(1.0)
+
+    async def _session(self, stop: Stop) -> None:
+        lost = asyncio.Event()
+        connection = await database.listen(self._dsn, self._hear, lost)
+        try:
+            while not (stop.said or lost.is_set()):
+                if self._outgoing:
+                    out, self._outgoing = self._outgoing, set()
+                    await database.notify(
+                        connection, [f"{r.deployed_agent_id}/{r.session_id}" for r in out]
+                    )
+                await stop.within(0.02)
+        finally:
+            connection.terminate()
+
+    def _hear(self, payload: str) -> None:
+        agent_id, _, session_id = payload.partition("/")
+        self._heard([Ready(UUID(agent_id), UUID(session_id))])
