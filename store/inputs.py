@@ -172,6 +172,11 @@ class Input:
     sending_deadline: datetime | None
     flushes: int
 
+    @property
+    def send_key(self) -> str:
+        """What tells this sending from all others: a flushed copy stays in the runtime's history."""
+        return f"{self.id}.{self.flushes}" if self.flushes else str(self.id)
+
 
 # $1 agent, $2 session
 _OPEN = """

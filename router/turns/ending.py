@@ -40,7 +40,7 @@ async def finish(
     """The turn's end: turn, usage, inputs, replies, place and release in one transaction."""
     held = holding.held
     snapshot = ended.usage or await _usage_now(engine, holding)
-    dropped = [i for i in mine if i.id in ended.flushed]
+    dropped = [i for i in mine if i.send_key in ended.flushed]
     refused = [i for i in dropped if i.flushes >= _FLUSHES]
     effects = _spoken(engine, turn, ended) + [_flushed(i, turn) for i in refused]
     async with appending(engine, holding) as append:

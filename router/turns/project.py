@@ -12,28 +12,27 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 from xml.sax.saxutils import quoteattr
 
 from store.usage import Usage
 
 Event = dict[str, Any]
 
-_MARKER = re.compile(r'\A<input id="([0-9a-f-]{36})"')
+_MARKER = re.compile(r'\A<input id="([0-9a-f-]{36}(?:\.\d+)?)"')
 _ENDLESS = frozenset({"retries_exhausted", "budget_reached"})
 
 
-def marker(input_id: UUID, person: str, at: str) -> str:
+def marker(send_key: str, person: str, at: str) -> str:
     """The first text block of every message we send: whose it is, when, and how we find it again."""
-    return f'<input id="{input_id}" from={quoteattr(person)} at="{at}"/>'
+    return f'<input id="{send_key}" from={quoteattr(person)} at="{at}"/>'
 
 
-def input_of(event: Event) -> UUID | None:
-    """The input that a user.message carries, if it is one of ours."""
+def sending_of(event: Event) -> str | None:
+    """The send key that a user.message carries, if it is one of ours."""
     for block in event.get("content") or []:
         found = _MARKER.match(block.get("text") or "")
         if found:
-            return UUID(found[1])
+            return found[1]
     return None
 
 
@@ -48,14 +47,14 @@ class HeldCall:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The turn is over. `flushed`: inputs that the runtime threw away unread."""
+    """The turn is over. `flushed`: send keys that the runtime threw away unread."""
 
     reason: str
     text: str
     at: datetime | None
     usage: dict[str, Any] | None
     interrupted: bool = False
-    flushed: frozenset[UUID] = frozenset()
+    flushed: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -78,10 +77,10 @@ class Projection:
 
     # -------------------------------------------------------------- our own events
 
-    def arrived(self) -> dict[UUID, str]:
-        """The inputs that the runtime has, read or not, with their event ids."""
-        mine = ((input_of(e), e) for e in self._events.values() if e["type"] == "user.message")
-        return {input_id: str(e["id"]) for input_id, e in mine if input_id is not None}
+    def arrived(self) -> dict[str, str]:
+        """The sendings that the runtime has, read or not, by send key, with their event ids."""
+        mine = ((sending_of(e), e) for e in self._events.values() if e["type"] == "user.message")
+        return {key: str(e["id"]) for key, e in mine if key is not None}
 
     def answered(self) -> set[str]:
         """The calls that somebody has answered."""
@@ -92,7 +91,7 @@ class Projection:
             if e["type"] in answers
         }
 
-    def _read(self, inputs: Iterable[UUID]) -> dict[UUID, datetime]:
+    def _read(self, inputs: Iterable[str]) -> dict[str, datetime]:
         arrived = self.arrived()
         return {i: self._times[arrived[i]] for i in inputs if arrived.get(i) in self._times}
 
@@ -106,8 +105,8 @@ class Projection:
         waiting = set(newest["stop_reason"].get("event_ids") or []) - self.answered()
         return [_call(self._events[i]) for i in sorted(waiting) if i in self._events]
 
-    def ended(self, inputs: set[UUID]) -> Ended | None:
-        """The end of the turn that these inputs make, or None while it goes on.
+    def ended(self, inputs: set[str]) -> Ended | None:
+        """The end of the turn that these sendings make, or None while it goes on.
 
         An idle ends a turn only when none of its inputs is unread: an interrupt followed by a
         message gives an idle for the interrupt and then runs on. Where the runtime gave up, what it
@@ -127,9 +126,7 @@ class Projection:
             return None
         return self._end(_stop(idle), idle, read, inputs)
 
-    def _end(
-        self, reason: str, last: Event, read: dict[UUID, datetime], inputs: set[UUID]
-    ) -> Ended:
+    def _end(self, reason: str, last: Event, read: dict[str, datetime], inputs: set[str]) -> Ended:
         begun = min(read.values(), default=None)
         text = "\n\n".join(self._texts(begun)) if begun else ""
         interrupted = any(e["type"] == "user.interrupt" for e in self._new())

@@ -184,11 +184,11 @@ class Runner:
     async def _settle(self, runtime_session: str, in_doubt: list[Input]) -> list[Input]:
         arrived = self._seen.arrived()
         there: list[tuple[UUID, str | None]] = [
-            (i.id, arrived[i.id]) for i in in_doubt if i.id in arrived
+            (i.id, arrived[i.send_key]) for i in in_doubt if i.send_key in arrived
         ]
         async with appending(self._engine, self._holding) as append:
             await inputs.mark_sent(append.connection, self._held.lease, there)
-        rest = [i for i in in_doubt if i.id not in arrived]
+        rest = [i for i in in_doubt if i.send_key not in arrived]
         if not rest:
             return []
         return await sending.settle(self._engine, self._holding, runtime_session, rest)
@@ -275,7 +275,7 @@ class Runner:
                 await self._begin(runtime_session)
             return False
         mine = [i for i in self._mine.values() if i.kind in sending.MESSAGES and i.turn_id]
-        ended = self._seen.ended({i.id for i in mine})
+        ended = self._seen.ended({i.send_key for i in mine})
         if ended is None:
             return False
         await ending.finish(self._engine, self._holding, self._turn, ended, mine)

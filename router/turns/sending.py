@@ -24,7 +24,7 @@ from router.errors import (
 )
 from router.ports import Person
 from router.turns.engine import Engine, Holding, appending
-from router.turns.project import Event, Projection, input_of, marker
+from router.turns.project import Event, Projection, sending_of, marker
 from store import inputs, sessions
 from store.ids import new_id
 from store.inputs import Input, NewInput
@@ -89,14 +89,14 @@ async def settle(
 
 
 def _present(recent: list[Event], wanted: list[Input]) -> dict[UUID, str]:
-    by_input = {input_of(e): str(e.get("id")) for e in recent if e["type"] == "user.message"}
+    by_input = {sending_of(e): str(e.get("id")) for e in recent if e["type"] == "user.message"}
     by_call = {
         e.get("tool_use_id") or e.get("custom_tool_use_id"): str(e.get("id")) for e in recent
     }
     found: dict[UUID, str] = {}
     for item in wanted:
         call = (item.body.get("event") or {}).get("id") if item.kind == "decision" else None
-        event_id = by_call.get(call) if call else by_input.get(item.id)
+        event_id = by_call.get(call) if call else by_input.get(item.send_key)
         if event_id:
             found[item.id] = event_id
     return found
@@ -112,7 +112,7 @@ def message_event(item: Input, person: Person | None) -> Event:
     return {
         "type": "user.message",
         "content": [
-            {"type": "text", "text": marker(item.id, speaker, at)},
+            {"type": "text", "text": marker(item.send_key, speaker, at)},
             {"type": "text", "text": _words(item)},
         ],
     }
