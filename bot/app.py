@@ -91,7 +91,7 @@ async def running(config: Config) -> AsyncIterator[App]:
         slack = await stack.enter_async_context(Slack(settings.slack_api_url, book))
         runtime = _runtime(settings, timing)
         stack.push_async_callback(runtime.close)
-        built = _Built(config, stop, pool, ack_pool, book, slack, runtime, timing)
+        built = _Built(config, stop, _Ground(pool, ack_pool, book, slack, runtime))
         await install_from_settings(config, pool, book, slack)
         async with asyncio.TaskGroup() as tasks:
             for loop in built.loops():
@@ -105,30 +105,33 @@ async def running(config: Config) -> AsyncIterator[App]:
         _log.info("app.stopped")
 
 
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What is opened first and closed last."""
+
+    pool: Pool
+    ack_pool: Pool
+    book: InstallBook
+    slack: Slack
+    runtime: Runtime
+
+
 class _Built:
     """The collaborators of one process, wired."""
 
-    def __init__(  # noqa: PLR0913  # the one place where everything meets
-        self,
-        config: Config,
-        stop: Stop,
-        pool: Pool,
-        ack_pool: Pool,
-        book: InstallBook,
-        slack: Slack,
-        runtime: Runtime,
-        timing: Timing,
-    ) -> None:
-        self._config, self._stop, self._pool, self._ack_pool = config, stop, pool, ack_pool
-        self._book = book
+    def __init__(self, config: Config, stop: Stop, ground: _Ground) -> None:
+        self._config, self._stop, self._ground = config, stop, ground
+        timing = config.timings()
         self.metrics = Metrics()
         owner = owner_name()
-        self.delivery = Deliverer(pool, slack, owner=owner, sweep_seconds=timing.sweep)
-        conversation = SlackConversation(slack, book, self.delivery.wake)
-        engine = Engine(pool, runtime, conversation, timing, self._ready)
+        self.delivery = Deliverer(
+            ground.pool, ground.slack, owner=owner, sweep_seconds=timing.sweep
+        )
+        conversation = SlackConversation(ground.slack, ground.book, self.delivery.wake)
+        engine = Engine(ground.pool, ground.runtime, conversation, timing, self._ready)
         self.worker = Worker(engine, owner=owner, capacity=_LIVE_TURNS)
         self.wakes = Wakes(config.dsn, self._heard)
-        self.intake = Intake(ack_pool, self._ready, self.delivery.wake)
+        self.intake = Intake(ground.ack_pool, self._ready, self.delivery.wake)
 
     def _ready(self, ready: list[Ready]) -> None:
         """A session of this process wants a worker: here at once, and a hint to the others."""
@@ -155,7 +158,7 @@ class _Built:
 
     async def _measure(self) -> None:
         self.metrics.live_turns.set(self.worker.live_turns)
-        async with self._pool.acquire() as connection:
+        async with self._ground.pool.acquire() as connection:
             dead = await outbox.dead_by_error(connection, timedelta(days=1))
         self.metrics.dead_deliveries.clear()
         for error, count in dead.items():
@@ -163,12 +166,14 @@ class _Built:
 
     def http(self) -> web.Application:
         """The routes, those of Slack only where this process takes its events."""
-        operations = Operations(self._ack_pool, self.metrics)
+        operations = Operations(self._ground.ack_pool, self.metrics)
         settings = self._config.settings
         secret = settings.slack_signing_secret
         if "ingress" not in self._config.roles or secret is None:
             return application(operations, None)
-        ingress = Ingress(self._book, self.intake, self.metrics, api_url=settings.slack_api_url)
+        ingress = Ingress(
+            self._ground.book, self.intake, self.metrics, api_url=settings.slack_api_url
+        )
         route = SlackRoute(ingress, self.metrics, signing_secret=secret.get_secret_value())
         return application(operations, route)
 

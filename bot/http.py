@@ -1,13 +1,14 @@
 """The aiohttp application: Slack's requests, health, metrics. The ack has 2 s whatever happens."""
 
 import asyncio
+import hashlib
+import hmac
 import json
 from typing import Any
 from urllib.parse import parse_qs
 
 import structlog
 from aiohttp import web
-from slack_sdk.signature import SignatureVerifier
 
 from bot.events import Unreadable
 from bot.ingress import Ingress
@@ -21,6 +22,8 @@ _log = structlog.get_logger(__name__)
 _ACK_SECONDS = 1.95
 _READY_SECONDS = 1.0
 _BODY_BYTES = 1024 * 1024
+_FRESH_SECONDS = 300
+_TIMESTAMP_DIGITS = 12
 
 
 class SlackRoute:
@@ -29,7 +32,7 @@ class SlackRoute:
     def __init__(self, ingress: Ingress, metrics: Metrics, *, signing_secret: str) -> None:
         self._ingress = ingress
         self._metrics = metrics
-        self._verifier = SignatureVerifier(signing_secret)
+        self._secret = signing_secret.encode()
 
     async def handle(self, request: web.Request) -> web.Response:
         """401 unsigned, 400 unreadable, 503 not accepted in time, else what Slack is to be told."""
@@ -63,12 +66,21 @@ class SlackRoute:
         )
 
     def _is_from_slack(self, raw: bytes, request: web.Request) -> bool:
-        """docs.slack.dev/authentication/verifying-requests-from-slack, on the raw bytes."""
+        """docs.slack.dev/authentication/verifying-requests-from-slack, on the raw bytes.
+
+        The SDK's verifier decodes the body first, and so fails on bytes that are no text.
+        """
         timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
         signature = request.headers.get("X-Slack-Signature", "")
         if not (timestamp.isascii() and timestamp.isdigit() and signature.isascii()):
             return False
-        return self._verifier.is_valid(raw, timestamp, signature)
+        if len(timestamp) > _TIMESTAMP_DIGITS:
+            return False
+        if abs(clock.now().timestamp() - int(timestamp)) > _FRESH_SECONDS:
+            return False
+        signed = b"v0:" + timestamp.encode() + b":" + raw
+        digest = hmac.new(self._secret, signed, hashlib.sha256).hexdigest()
+        return hmac.compare_digest(f"v0={digest}", signature)
 
 
 class Operations:

@@ -1,0 +1,205 @@
+"""`threadline demo`: everything on this machine, or the real thing where `--use` names it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bot import places
+from bot.app import App, Config, running
+from bot.local import LocalSlack
+from router.errors import RuntimeFailure
+from router.runtime.client import Runtime
+from router.runtime.local import LocalRuntime
+from router.settings import Settings
+from store import agents, database, members
+
+USABLE = ("slack", "runtime", "database")
+_PORTS = {"slack": 3001, "runtime": 3002}
+# Slack's own waits are minutes; a demo shows the retries while somebody watches.
+_SHOWN = 50
+_RETRY_SECONDS = (0.3, 0.6, 1.0)
+
+
+_CURL = "  curl -s {slack}/_control/message -H 'content-type: application/json' -d '{message}'\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """A running demo. What is real has no local server."""
+
+    app: App
+    slack: LocalSlack | None
+    runtime: LocalRuntime | None
+    agent: str
+
+    def addresses(self) -> dict[str, Any]:
+        """Where everything is."""
+        return {
+            "threadline": self.app.url,
+            "slack": self.slack.url if self.slack else "real",
+            "runtime": self.runtime.url if self.runtime else "real",
+        }
+
+
+@asynccontextmanager
+async def demonstrating(
+    real: Settings, data_dir: Path, use: frozenset[str], port: int | None
+) -> AsyncIterator[Demo]:
+    """Everything started over `data_dir`; `real` is read only for what `use` names."""
+    async with AsyncExitStack() as stack:
+        place = await stack.enter_async_context(
+            places.owned(real, None if "database" in use else data_dir)
+        )
+        await asyncio.to_thread(data_dir.mkdir, parents=True, exist_ok=True)
+        slack = None if "slack" in use else await _local_slack(stack, data_dir)
+        runtime = None if "runtime" in use else await _local_runtime(stack, data_dir)
+        settings = _settings(real, slack, runtime)
+        agent = await _seed(place.dsn, settings)
+        keys = places.keyring(real if "database" in use else settings, data_dir)
+        app = await _on_a_free_port(stack, Config(settings, place.dsn, keys), port)
+        if slack is not None:
+            slack.request_url = f"{app.url}/slack/events"
+        if place.server is not None:
+            place.server.note(app.url)
+        yield Demo(app, slack, runtime, agent)
+
+
+def environment_for(use: frozenset[str]) -> tuple[Settings, int | None]:
+    """The settings that `--use` asks for, and PORT if it is set; every other variable is ignored."""
+    prefixes = {"slack": "slack_", "runtime": "anthropic_", "database": "database_"}
+    wanted = tuple(prefixes[name] for name in use)
+    if "database" in use:
+        wanted += ("threadline_encryption_keys",)
+    found = Settings.from_environment()
+    kept = {k: getattr(found, k) for k in found.model_fields_set if k.startswith(wanted)}
+    port = found.port if "port" in found.model_fields_set else None
+    return Settings.model_construct(**kept), port
+
+
+def welcome(running: Demo, data_dir: Path, use: frozenset[str]) -> str:
+    """What a newcomer reads."""
+    lines = ["[bold]Threadline is running.[/bold] Ctrl-C stops it.\n"]
+    lines += [f"  {name:<11} {where}" for name, where in running.addresses().items()]
+    lines += [f"  {'agent':<11} {running.agent}", f"  {'data':<11} {data_dir}"]
+    if use:
+        lines += [f"  {'real':<11} {', '.join(sorted(use))}"]
+    if running.slack is not None:
+        message = '{"user": "ada", "channel": "general", "text": "@threadline hello"}'
+        lines += [
+            "\nSay something as Ada in #general; what is said appears below:\n",
+            _CURL.format(slack=running.slack.url, message=message),
+        ]
+    return "\n".join(lines)
+
+
+class Narrator:
+    """Tells what is said in the local Slack, each message once, from now on."""
+
+    def __init__(self, slack: LocalSlack) -> None:
+        self._slack = slack
+        self._seen = {self._key(m) for m in slack.state(_SHOWN)["messages"]}
+
+    def news(self) -> list[str]:
+        """One line for each message since the last call."""
+        lines: list[str] = []
+        state = self._slack.state(_SHOWN)
+        people = {u["id"]: u["name"] for u in state["users"]}
+        places = {c["id"]: c["name"] for c in state["channels"]}
+        for message in state["messages"]:
+            if self._key(message) not in self._seen:
+                self._seen.add(self._key(message))
+                who = people.get(message["user"], message["user"])
+                where = places.get(message["channel"], message["channel"])
+                lines.append(f"{where} · {who}: {message['text']}")
+        return lines
+
+    def _key(self, message: dict[str, Any]) -> tuple[str, str, str]:
+        return (message["channel"], message["ts"], message["text"])
+
+
+async def _local_slack(stack: AsyncExitStack, data_dir: Path) -> LocalSlack:
+    data = data_dir / "slack.sqlite3"
+    try:
+        return await stack.enter_async_context(
+            LocalSlack(port=_PORTS["slack"], data=data, retry_delays=_RETRY_SECONDS)
+        )
+    except OSError:
+        return await stack.enter_async_context(
+            LocalSlack(port=0, data=data, retry_delays=_RETRY_SECONDS)
+        )
+
+
+async def _local_runtime(stack: AsyncExitStack, data_dir: Path) -> LocalRuntime:
+    data = data_dir / "runtime.sqlite3"
+    try:
+        return await stack.enter_async_context(LocalRuntime(port=_PORTS["runtime"], data=data))
+    except OSError:
+        return await stack.enter_async_context(LocalRuntime(port=0, data=data))
+
+
+def _settings(real: Settings, slack: LocalSlack | None, runtime: LocalRuntime | None) -> Settings:
+    """The real settings, with those of the local servers laid over them."""
+    local: dict[str, Any] = {"port": 0}
+    if slack is not None:
+        local |= {
+            "slack_bot_token": slack.bot_token,
+            "slack_signing_secret": slack.signing_secret,
+            "slack_api_url": slack.api_url,
+        }
+    if runtime is not None:
+        local |= {"anthropic_api_key": "local", "anthropic_base_url": runtime.url}
+    return Settings.model_validate(
+        {name: getattr(real, name) for name in Settings.model_fields} | local
+    )
+
+
+async def _on_a_free_port(stack: AsyncExitStack, config: Config, port: int | None) -> App:
+    """Listens on the port that was asked for, else on the usual one, else on a free one."""
+    wanted = Settings.model_fields["port"].default if port is None else port
+    try:
+        return await stack.enter_async_context(running(_at(config, wanted)))
+    except* OSError:
+        if port is not None:
+            raise
+    return await stack.enter_async_context(running(_at(config, 0)))
+
+
+def _at(config: Config, port: int) -> Config:
+    settings = config.settings.model_copy(update={"port": port})
+    return Config(settings, config.dsn, config.keyring)
+
+
+async def _seed(dsn: str, settings: Settings) -> str:
+    """A workspace with an agent that exists at the runtime; what is there already stays."""
+    connection = await database.connect(dsn)
+    key = settings.anthropic_api_key
+    runtime = Runtime(
+        api_key=key.get_secret_value() if key else "",
+        base_url=settings.anthropic_base_url,
+        max_streams=1,
+    )
+    try:
+        workspace = await members.ensure_workspace(connection, "default")
+        deployed = [a for a in await agents.every(connection) if a.workspace_id == workspace.id]
+        for agent in deployed:
+            if await _is_there(runtime, agent.anthropic_agent_id):
+                return agent.name
+        made = await runtime.create_agent(
+            name="demo", model="claude-sonnet-5-5", system="You answer in a Slack thread."
+        )
+        environment = await runtime.create_environment(name="demo")
+        return (await agents.put(connection, workspace.id, "demo", made, environment)).name
+    finally:
+        await runtime.close()
+        await connection.close()
+
+
+async def _is_there(runtime: Runtime, agent_id: str) -> bool:
+    try:
+        await runtime.check_agent(agent_id)
+    except RuntimeFailure:
+        return False
+    return True

@@ -1,0 +1,190 @@
+"""`threadline doctor`: what is wrong with an installation, and how to mend it."""
+
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from bot import admin, places
+from bot.install import InstallBook
+from bot.manifest import missing_scopes
+from bot.slack import Slack, SlackAway, SlackLimited, SlackRefused, SlackUnclear
+from router.errors import ConfigurationError, RuntimeFailure
+from router.settings import Settings
+from store import agents, database, installs, outbox
+from store.database import Pool
+from store.embedded import EmbeddedPostgresError
+from store.migrate import MigrationError
+
+_OLDEST_POSTGRES = 15
+_SLACK_TROUBLE = (SlackRefused, SlackLimited, SlackAway, SlackUnclear)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: `mend` says what to do where it is not ok."""
+
+    check: str
+    state: Literal["ok", "warning", "failed"]
+    says: str
+    mend: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """As it is printed."""
+        return asdict(self)
+
+
+async def examine(settings: Settings, data_dir: Path | None) -> list[Finding]:
+    """Every finding, in the order in which to mend them."""
+    return [f async for f in _examine(settings, data_dir)]
+
+
+async def _examine(settings: Settings, data_dir: Path | None) -> AsyncIterator[Finding]:
+    yield _signing_secret(settings)
+    yield await _runtime(settings)
+    try:
+        async with places.visited(settings, data_dir) as place:
+            pool = await database.open_pool(place.dsn, size=2)
+            try:
+                async for finding in _with_database(settings, data_dir, pool):
+                    yield finding
+            finally:
+                await database.close_pool(pool)
+    except (ConfigurationError, MigrationError, EmbeddedPostgresError) as error:
+        yield Finding("database", "failed", str(error), "mend this first, then look again")
+    yield Finding(
+        "delayed events",
+        "warning",
+        "Slack does not say whether Delayed Events are on",
+        "turn them on under Event Subscriptions: without them, events are lost for good when "
+        "this service is away for longer than six minutes",
+    )
+
+
+def _signing_secret(settings: Settings) -> Finding:
+    if settings.slack_signing_secret is None:
+        return Finding(
+            "signing secret",
+            "failed",
+            "SLACK_SIGNING_SECRET is not set",
+            "copy it from Basic Information of your Slack app",
+        )
+    return Finding("signing secret", "ok", "set")
+
+
+async def _runtime(settings: Settings) -> Finding:
+    try:
+        runtime = admin.runtime_of(settings)
+    except ConfigurationError as error:
+        return Finding("runtime", "failed", str(error), "make a key in the runtime's console")
+    try:
+        await runtime.check_key()
+    except RuntimeFailure as failure:
+        return Finding(
+            "runtime",
+            "failed",
+            f"{settings.anthropic_base_url}: {failure}",
+            "check ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL",
+        )
+    finally:
+        await runtime.close()
+    return Finding("runtime", "ok", f"{settings.anthropic_base_url} accepts the key")
+
+
+async def _with_database(
+    settings: Settings, data_dir: Path | None, pool: Pool
+) -> AsyncIterator[Finding]:
+    async with pool.acquire() as connection:
+        yield _server(await database.server_settings(connection))
+        found = await installs.every(connection)
+        deployed = await agents.every(connection)
+        dead = await outbox.dead_by_error(connection, timedelta(days=1))
+    yield _deployed(deployed, found)
+    async for finding in _installs(settings, data_dir, pool, found):
+        yield finding
+    if dead:
+        says = ", ".join(f"{count} × {error}" for error, count in dead.items())
+        yield Finding(
+            "deliveries",
+            "warning",
+            f"buried in the last day: {says}",
+            "what was to be said there is in slack_outbox with state 'dead'",
+        )
+
+
+def _server(server: dict[str, str]) -> Finding:
+    if int(server["version"]) < _OLDEST_POSTGRES:
+        return Finding(
+            "database", "failed", f"PostgreSQL {server['version']}", "use PostgreSQL 15 or newer"
+        )
+    if server["synchronous_commit"] == "off":
+        return Finding(
+            "database",
+            "warning",
+            "synchronous_commit is off: a crash loses events that Slack was told we have",
+            "ALTER DATABASE … SET synchronous_commit = on",
+        )
+    return Finding("database", "ok", f"PostgreSQL {server['version']}, migrated")
+
+
+def _deployed(deployed: list[agents.Agent], found: list[installs.Install]) -> Finding:
+    if not deployed:
+        return Finding("agents", "failed", "none is deployed", "threadline agents add … --default")
+    without = [i.tenant_id for i in found if i.status == "active" and i.default_agent_id is None]
+    if without:
+        return Finding(
+            "agents",
+            "failed",
+            f"no default agent for {', '.join(without)}",
+            "threadline agents add … --default",
+        )
+    return Finding("agents", "ok", ", ".join(f"{a.name} ({a.status})" for a in deployed))
+
+
+async def _installs(
+    settings: Settings, data_dir: Path | None, pool: Pool, found: list[installs.Install]
+) -> AsyncIterator[Finding]:
+    token = settings.slack_bot_token
+    if not found and token is None:
+        yield Finding(
+            "slack",
+            "failed",
+            "no workspace has installed the app",
+            "set SLACK_BOT_TOKEN (OAuth & Permissions of your Slack app)",
+        )
+        return
+    try:
+        book = InstallBook(pool, places.keyring(settings, data_dir))
+        async with Slack(settings.slack_api_url, book) as slack:
+            if token is not None:
+                yield await _token(slack, token.get_secret_value(), "SLACK_BOT_TOKEN")
+            for install in found:
+                yield await _install(slack, book, install)
+    except ConfigurationError as error:
+        yield Finding("encryption keys", "failed", str(error), "set THREADLINE_ENCRYPTION_KEYS")
+
+
+async def _install(slack: Slack, book: InstallBook, install: installs.Install) -> Finding:
+    name = f"install {install.tenant_id}"
+    known = await book.get(install.id)
+    if known is None:
+        return Finding(name, "warning", f"it is {install.status}", "install the app there again")
+    return await _token(slack, known.token, name)
+
+
+async def _token(slack: Slack, token: str, name: str) -> Finding:
+    check = f"slack: {name}"
+    try:
+        who = await slack.identify(token)
+    except _SLACK_TROUBLE as error:
+        return Finding(check, "failed", f"auth.test: {error}", "install the app again for a token")
+    missing = missing_scopes(who.scopes)
+    if missing:
+        return Finding(
+            check,
+            "failed",
+            f"the token lacks {', '.join(missing)}",
+            "update the app from manifest.yml and install it again",
+        )
+    return Finding(check, "ok", f"{who.team}, every scope of manifest.yml")
