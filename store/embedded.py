@@ -78,7 +78,7 @@ class EmbeddedPostgres:
 
     def note(self, url: str) -> None:
         """Leaves word of where this owner serves, for a second start on the same data."""
-        pgowner.write_note(self._lock, url)
+        pgowner.write_note(self._lock, url=url)
 
 
 def default_data_dir() -> Path:
@@ -118,7 +118,9 @@ async def embedded_postgres(
             server = _launch(programs, cluster, sockets, durable=durable)
             try:
                 await _make_database(server)
-                yield EmbeddedPostgres(server.dsn(_DATABASE), home, server.process.pid, lock)
+                dsn = server.dsn(_DATABASE)
+                pgowner.write_note(lock, dsn=dsn)
+                yield EmbeddedPostgres(dsn, home, server.process.pid, lock)
             finally:
                 await asyncio.to_thread(server.stop)
 

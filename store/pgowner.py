@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from store.pgwheel import EmbeddedPostgresError
 
@@ -16,10 +17,14 @@ _NOTE_BYTES = 4096
 
 
 class AlreadyRunning(EmbeddedPostgresError):
-    """Another process owns the data folder; `pid` and `url` are what it left word of, if it did."""
+    """Another process owns the data folder; `pid`, `url` and `dsn` are what it left word of."""
 
-    def __init__(self, data_dir: Path, pid: int | None, url: str | None) -> None:
-        self.data_dir, self.pid, self.url = data_dir, pid, url
+    def __init__(self, data_dir: Path, note: dict[str, Any]) -> None:
+        pid, url = note.get("pid"), note.get("url")
+        self.data_dir = data_dir
+        self.pid: int | None = pid
+        self.url: str | None = url
+        self.dsn: str | None = note.get("dsn")
         owner = f"process {pid}" if pid else "another process"
         place = f" at {url}" if url else ""
         super().__init__(
@@ -39,7 +44,8 @@ def sole_owner(data_dir: Path) -> Iterator[int]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyRunning(data_dir, *_read_note(lock)) from None
+            raise AlreadyRunning(data_dir, _read_note(lock)) from None
+        os.ftruncate(lock, 0)  # whatever a killed owner left
         write_note(lock)
         try:
             yield lock
@@ -49,19 +55,19 @@ def sole_owner(data_dir: Path) -> Iterator[int]:
         os.close(lock)
 
 
-def write_note(lock: int, url: str | None = None) -> None:
-    """Leaves word of this process, and of where it serves, in the lock file."""
-    note = json.dumps({"pid": os.getpid(), "url": url}).encode()
+def write_note(lock: int, **more: str) -> None:
+    """Leaves word of this process, and of what else it says of itself, in the lock file."""
+    note = json.dumps(_read_note(lock) | {"pid": os.getpid()} | more).encode()
     os.pwrite(lock, note.ljust(_NOTE_BYTES), 0)
 
 
-def _read_note(lock: int) -> tuple[int | None, str | None]:
+def _read_note(lock: int) -> dict[str, Any]:
     """The owner's word; nothing in the moment between its lock and its first word."""
     try:
-        note = json.loads(os.pread(lock, _NOTE_BYTES, 0))
+        note: dict[str, Any] = json.loads(os.pread(lock, _NOTE_BYTES, 0))
     except ValueError:
-        return None, None
-    return note["pid"], note["url"]
+        return {}
+    return note
 
 
 def end_leftover(cluster: Path, seconds: float) -> None:
