@@ -20,7 +20,7 @@ from bot.ingress import Ingress
 from bot.install import InstallBook
 from bot.metrics import Metrics
 from bot.sealing import Keyring
-from bot.slack import Slack
+from bot.slack import BotIdentity, Slack, SlackAway, SlackLimited, SlackRefused, SlackUnclear
 from router.errors import ConfigurationError
 from router.intake import Intake
 from router.loops import Stop, every
@@ -38,6 +38,7 @@ _log = structlog.get_logger(__name__)
 ROLES = frozenset({"ingress", "worker", "delivery"})
 _ACK_CONNECTIONS = 6
 _WORK_CONNECTIONS = 14
+_LEASE_CONNECTIONS = 2
 _LIVE_TURNS = 1000
 _MOST_SEND_SECONDS = 8.0
 _STOP_SECONDS = 10.0
@@ -87,11 +88,12 @@ async def running(config: Config) -> AsyncIterator[App]:
     async with AsyncExitStack() as stack:
         ack_pool = await _pool(stack, config.dsn, _ACK_CONNECTIONS)
         pool = await _pool(stack, config.dsn, _WORK_CONNECTIONS)
+        leases = await _pool(stack, config.dsn, _LEASE_CONNECTIONS)
         book = InstallBook(ack_pool, config.keyring)
         slack = await stack.enter_async_context(Slack(settings.slack_api_url, book))
         runtime = _runtime(settings, timing)
         stack.push_async_callback(runtime.close)
-        built = _Built(config, stop, _Ground(pool, ack_pool, book, slack, runtime))
+        built = _Built(config, stop, _Ground(pool, ack_pool, leases, book, slack, runtime))
         await install_from_settings(config, pool, book, slack)
         async with asyncio.TaskGroup() as tasks:
             for loop in built.loops():
@@ -111,6 +113,7 @@ class _Ground:
 
     pool: Pool
     ack_pool: Pool
+    leases: Pool
     book: InstallBook
     slack: Slack
     runtime: Runtime
@@ -129,7 +132,7 @@ class _Built:
         )
         conversation = SlackConversation(ground.slack, ground.book, self.delivery.wake)
         engine = Engine(ground.pool, ground.runtime, conversation, timing, self._ready)
-        self.worker = Worker(engine, owner=owner, capacity=_LIVE_TURNS)
+        self.worker = Worker(engine, ground.leases, owner=owner, capacity=_LIVE_TURNS)
         self.wakes = Wakes(config.dsn, self._heard)
         self.intake = Intake(ground.ack_pool, self._ready, self.delivery.wake)
 
@@ -158,7 +161,7 @@ class _Built:
 
     async def _measure(self) -> None:
         self.metrics.live_turns.set(self.worker.live_turns)
-        async with self._ground.pool.acquire() as connection:
+        async with database.borrow(self._ground.pool) as connection:
             dead = await outbox.dead_by_error(connection, timedelta(days=1))
         self.metrics.dead_deliveries.clear()
         for error, count in dead.items():
@@ -213,8 +216,10 @@ async def install_from_settings(
     token = config.settings.slack_bot_token
     if token is None:
         return None
-    who = await slack.identify(token.get_secret_value())
-    async with pool.acquire() as connection:
+    who = await _identify(slack, token.get_secret_value())
+    if who is None:
+        return None
+    async with database.borrow(pool) as connection:
         workspace = await members.ensure_workspace(connection, config.workspace)
     new = NewInstall(
         workspace_id=workspace.id,
@@ -227,6 +232,20 @@ async def install_from_settings(
         scopes=who.scopes,
     )
     return await book.put(new, token.get_secret_value())
+
+
+async def _identify(slack: Slack, token: str) -> BotIdentity | None:
+    """Whose the token is; None where Slack cannot say now, since installs are stored already."""
+    try:
+        return await slack.identify(token)
+    except SlackRefused as refused:
+        raise ConfigurationError(
+            f"Slack does not accept SLACK_BOT_TOKEN ({refused.error}): install the app again and "
+            "copy the new token from OAuth & Permissions"
+        ) from refused
+    except (SlackAway, SlackLimited, SlackUnclear) as error:
+        _log.warning("install.not_checked", error=f"{type(error).__name__}: {error}")
+        return None
 
 
 @asynccontextmanager

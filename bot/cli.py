@@ -19,7 +19,12 @@ from router.errors import ConfigurationError
 from router.loops import Stop
 from router.runtime.local import LocalRuntime
 from router.settings import Settings
-from store.embedded import EmbeddedPostgresError, default_data_dir, temporary_data_dir
+from store.embedded import (
+    EmbeddedPostgresError,
+    default_data_dir,
+    embedded_postgres,
+    temporary_data_dir,
+)
 from store.migrate import MigrationError, migrate
 
 T = TypeVar("T")
@@ -94,7 +99,7 @@ def _show(result: Any, *, as_json: bool) -> None:
         typer.echo(json.dumps(result))
         return
     for row in result if isinstance(result, list) else [result]:
-        _console.print("  ".join(f"[dim]{k}[/dim] {v}" for k, v in row.items()))
+        _console.print("  ".join(f"[dim]{k}[/dim] {v}" for k, v in row.items()), soft_wrap=True)
 
 
 def _ready(**more: Any) -> None:
@@ -280,8 +285,8 @@ def migrate_(*, data_dir: DataDir = None, json_: Json = False) -> None:
 
 async def _migrate(settings: Settings, data_dir: Path | None) -> list[str]:
     if data_dir is not None:
-        async with places.visited(settings, data_dir) as place:
-            return await migrate(place.dsn)
+        async with embedded_postgres(data_dir) as server:
+            return await migrate(server.dsn)
     if settings.database_url is None:
         raise ConfigurationError("set DATABASE_URL, or pass --data-dir")
     return await migrate(settings.database_url.get_secret_value())
@@ -350,9 +355,10 @@ def doctor_(*, data_dir: DataDir = None, json_: Json = False) -> None:
     else:
         colours = {"ok": "green", "warning": "yellow", "failed": "red"}
         for found in findings:
-            _console.print(
-                f"[{colours[found.state]}]{found.state:>8}[/]  {found.check}: {found.says}"
-            )
+            _console.print(f"[{colours[found.state]}]{found.state:>8}[/]  ", end="")
+            _console.print(f"{found.check}: {found.says}", markup=False, soft_wrap=True)
             if found.mend:
-                _console.print(f"          → {found.mend}", style="dim", markup=False)
+                _console.print(
+                    f"          → {found.mend}", style="dim", markup=False, soft_wrap=True
+                )
     raise SystemExit(1 if any(f.state == "failed" for f in findings) else 0)

@@ -76,7 +76,7 @@ class Deliverer:
         free = _AT_ONCE - len(self._busy)
         if free <= 0:
             return
-        async with self._pool.acquire() as connection:
+        async with database.borrow(self._pool) as connection:
             found = await outbox.due(connection, uuid4(), free)
         for one in found:
             if one not in self._busy:
@@ -96,7 +96,7 @@ class Deliverer:
             self._alarm.set()
 
     async def _deliver(self, wanted: Due) -> None:
-        async with self._pool.acquire() as connection:
+        async with database.borrow(self._pool) as connection:
             delivery = await outbox.claim(connection, wanted, self._owner, self._attempt)
         if delivery is None:
             return
@@ -116,15 +116,15 @@ class Deliverer:
             await self._again(delivery, wait, str(unclear), unclear=True)
         except SlackRefused as refused:
             log.error("delivery.dead", error=refused.error, channel=delivery.channel_id)
-            async with self._pool.acquire() as connection:
+            async with database.borrow(self._pool) as connection:
                 await outbox.bury(connection, delivery, refused.error)
         else:
-            async with self._pool.acquire() as connection:
+            async with database.borrow(self._pool) as connection:
                 await outbox.mark_sent(connection, delivery, ts)
             log.info("delivery.sent", slack_ts=ts, effect=delivery.effect_key)
 
     async def _again(self, delivery: Delivery, wait: float, error: str, *, unclear: bool) -> None:
-        async with self._pool.acquire() as connection:
+        async with database.borrow(self._pool) as connection:
             await outbox.retry(
                 connection, delivery, timedelta(seconds=wait), error, unclear=unclear
             )

@@ -95,7 +95,7 @@ async def _runtime(settings: Settings) -> Finding:
 async def _with_database(
     settings: Settings, data_dir: Path | None, pool: Pool
 ) -> AsyncIterator[Finding]:
-    async with pool.acquire() as connection:
+    async with database.borrow(pool) as connection:
         yield _server(await database.server_settings(connection))
         found = await installs.every(connection)
         deployed = await agents.every(connection)

@@ -34,6 +34,8 @@ _log = structlog.get_logger(__name__)
 
 _TENANT = "threadline_tenant"
 _INSTALL = "threadline_install"
+# What Bolt reads as objects before our step has its turn; it fails on anything else.
+_OBJECTS = ("event", "team", "enterprise", "user", "view", "channel", "container", "message")
 
 
 class NotInstalled(Exception):
@@ -96,10 +98,11 @@ class Ingress:
     ) -> BoltResponse:
         """The answer to a verified request; `payload` is its JSON, None for what Bolt reads itself.
 
-        Raises Unreadable for a payload that names no tenant.
+        Raises Unreadable for a payload that names no tenant, or that Bolt would stumble over.
         """
         context: dict[str, Any] = {}
         if payload is not None and payload.get("type") not in ("url_verification", "ssl_check"):
+            _check_shape(payload)
             context[_TENANT] = events.tenant_of(payload)
         return await self._bolt.async_dispatch(
             AsyncBoltRequest(body=raw, headers=headers, context=context)
@@ -170,6 +173,15 @@ class Ingress:
             session_id=str(outcome.session.session_id) if outcome.session else None,
             retry=next(iter(req.headers.get("x-slack-retry-num") or ()), None),
         )
+
+
+def _check_shape(payload: dict[str, Any]) -> None:
+    for name in _OBJECTS:
+        if not isinstance(payload.get(name), dict | None):
+            raise Unreadable(f"{name} is no object")
+    listed = payload.get("authorizations")
+    if not isinstance(listed, list | None) or not all(isinstance(x, dict) for x in listed or []):
+        raise Unreadable("authorizations is no list of objects")
 
 
 def arrival_of(event: SlackMessage | SlackDelete | Stranger, install: KnownInstall) -> Arrival:

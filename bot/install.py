@@ -88,7 +88,7 @@ class InstallBook:
     async def put(self, new: NewInstall, token: str) -> UUID:
         """Stores an install; the token is sealed for its row."""
         sealed = self._keyring.seal(token, belongs_to=_row_name(new.api_app_id, new.tenant_id))
-        async with self._pool.acquire() as connection:
+        async with database.borrow(self._pool) as connection:
             install_id = await installs.put(connection, new, sealed)
             await installs.adopt_only_agent(connection, install_id)
         self._forget()

@@ -159,11 +159,11 @@ class Intake:
 
     async def move_unclaimed(self) -> None:
         """Accepts events whose thread came while they were being kept, and forgets old ones."""
-        async with self._pool.acquire() as connection:
+        async with database.borrow(self._pool) as connection:
             raced = await threads.raced(connection, limit=100)
         for waiting in raced:
             await self.accept(Arrival.from_json(waiting.event))
-        async with self._pool.acquire() as connection:
+        async with database.borrow(self._pool) as connection:
             if raced:
                 await threads.drop_unclaimed(connection, raced)
             await threads.expire_unclaimed(connection)

@@ -28,6 +28,10 @@ CONTEXT_LOST = (
     "The earlier context of this conversation is no longer available to the agent. "
     "It starts anew with your message; repeat what it needs to know."
 )
+RETRYING = (
+    "The agent's service was in trouble before it came to your message. "
+    "It will be tried again shortly; you need not send it again."
+)
 FLUSHED = (
     "The agent's service dropped this message several times while it was in trouble. "
     "Nothing was done for it. Send it again in a few minutes."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeAlias
 
 import asyncpg
@@ -43,6 +43,8 @@ _SERVER_SETTINGS = {
     "tcp_keepalives_count": "3",
 }
 _CONNECT_SECONDS = 5.0
+_BORROW_SECONDS = 10.0
+_COMMAND_SECONDS = 12.0  # a little more than the server's own limit, for a server that stalls
 
 
 async def connect(dsn: str) -> asyncpg.Connection[Record]:
@@ -65,6 +67,7 @@ async def open_pool(dsn: str, *, size: int) -> Pool:
         min_size=0,
         max_size=size,
         timeout=_CONNECT_SECONDS,
+        command_timeout=_COMMAND_SECONDS,
         server_settings=_SERVER_SETTINGS,
         init=_set_codecs,
         reset=_keep,
@@ -81,20 +84,33 @@ async def _keep(connection: Connection) -> None:
     """Leaves a released connection as it is."""
 
 
+def borrow(pool: Pool) -> AbstractAsyncContextManager[Connection]:
+    """A connection for a short transaction; TimeoutError when none is free for too long.
+
+    The same limit holds for giving it back, so that a stalled server cannot keep its borrower.
+    """
+    return pool.acquire(timeout=_BORROW_SECONDS)
+
+
 @asynccontextmanager
 async def within(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
-    """A connection for at most `seconds`, acquiring included; TimeoutError when they are over.
+    """A connection for at most `seconds`, acquiring included; one of ERRORS when they are over.
 
     The connection is then terminated, not released: with a stalled server a polite end stalls too.
+    The alarm does that, since a cancelled transaction would first wait for its ROLLBACK.
     """
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(seconds) as limit:
         connection = await pool.acquire()
+        over = limit.when()
+        assert over is not None  # noqa: S101  # a limit was given
+        alarm = asyncio.get_running_loop().call_at(over, connection.terminate)
         try:
             yield connection
         except asyncio.CancelledError:
             connection.terminate()
             raise
         finally:
+            alarm.cancel()
             await pool.release(connection)
 
 
@@ -137,7 +153,13 @@ async def notify(connection: Connection, payloads: list[str]) -> None:
 async def listen(dsn: str, on_payload: Callable[[str], None], lost: asyncio.Event) -> Connection:
     """A connection of its own that hands every payload to `on_payload`; sets `lost` when it ends."""
     connection = await connect(dsn)
-    await connection.add_listener(_CHANNEL, lambda *call: _each(str(call[3]), on_payload))
+    ours = connection.get_server_pid()
+
+    def heard(_connection: object, sender: int, _channel: str, payload: object) -> None:
+        if sender != ours:  # what this process said itself it knows already
+            _each(str(payload), on_payload)
+
+    await connection.add_listener(_CHANNEL, heard)
     connection.add_termination_listener(lambda _: lost.set())
     return connection
 

@@ -426,17 +426,23 @@ async def any_running(connection: Connection, quiet_for: timedelta) -> bool:
     return found
 
 
-# $1 runtime sessions that are not running, $2 for how long nobody has touched the row
+# $1 the runtime sessions that are running, $2 for how long nobody has touched the row
 _STUCK = """
-UPDATE agent_sessions SET ready_at = now(), wake_seq = wake_seq + 1
-WHERE anthropic_session_id = ANY($1::text[]) AND status = 'running'
-  AND updated_at < now() - $2::interval
+WITH deaf AS (
+    SELECT deployed_agent_id, id FROM agent_sessions
+    WHERE anthropic_session_id <> ALL($1::text[]) AND status = 'running'
+      AND updated_at < now() - $2::interval
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE agent_sessions s SET ready_at = now(), wake_seq = s.wake_seq + 1
+FROM deaf WHERE s.deployed_agent_id = deaf.deployed_agent_id AND s.id = deaf.id
 """
 
 
-async def wake_disagreeing(
-    connection: Connection, runtime_sessions: list[str], quiet_for: timedelta
-) -> int:
-    """Wakes sessions that run here but not at the runtime; the number woken."""
-    done = await connection.execute(_STUCK, runtime_sessions, quiet_for)
+async def wake_disagreeing(connection: Connection, running: list[str], quiet_for: timedelta) -> int:
+    """Wakes sessions that run here but not at the runtime; the number woken.
+
+    Rows that somebody holds locked are left for the next sweep: only accepts wait for several.
+    """
+    done = await connection.execute(_STUCK, running, quiet_for)
     return int(done.rpartition(" ")[2])

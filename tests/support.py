@@ -4,16 +4,20 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.01
 
 
+@overload
 async def eventually(
-    predicate: Callable[[], T | Awaitable[T]], timeout: float = 10.0, says: str = ""
-) -> T:
+    predicate: Callable[[], Awaitable[T]], timeout: float = 10.0, says: str = ""
+) -> T: ...
+@overload
+async def eventually(predicate: Callable[[], T], timeout: float = 10.0, says: str = "") -> T: ...
+async def eventually(predicate: Callable[[], Any], timeout: float = 10.0, says: str = "") -> Any:
     """The first truthy value of `predicate`, sync or async; fails after `timeout` seconds.
 
     An AssertionError inside the predicate counts as "not yet" and is shown when time runs out.

@@ -34,6 +34,12 @@ class RuntimeSession:
     status: str
     usage: dict[str, Any]
     metadata: dict[str, str]
+    archived: bool = False
+
+    @property
+    def over(self) -> bool:
+        """True once it takes nothing any more."""
+        return self.archived or self.status == "terminated"
 
 
 class Runtime:
@@ -107,15 +113,14 @@ class Runtime:
         with _sorted_errors():
             found = await self._calls.beta.sessions.retrieve(session_id)
         usage = found.usage.to_dict(mode="json", warnings=False)
-        return RuntimeSession(found.id, found.status, usage, found.metadata or {})
+        archived = found.archived_at is not None
+        return RuntimeSession(found.id, found.status, usage, found.metadata or {}, archived)
 
-    async def sessions_at_rest(self, limit: int) -> list[str]:
-        """Sessions that are not running at the runtime, newest first, one page."""
+    async def sessions_running(self) -> list[str]:
+        """All sessions that run, or will again by themselves, at the runtime."""
         with _sorted_errors():
-            page = await self._calls.beta.sessions.list(
-                statuses=["idle", "terminated"], include_archived=True, limit=limit
-            )
-        return [session.id for session in page.data]
+            pages = self._calls.beta.sessions.list(statuses=["running", "rescheduling"], limit=100)
+            return [session.id async for session in pages]
 
     async def archive_session(self, session_id: str) -> None:
         """Archives a session that is not running; archiving again changes nothing."""

@@ -82,6 +82,8 @@ def _spoken(engine: Engine, turn: Turn, ended: Ended) -> list[Effect]:
         body = Notice(notices.INTERRUPTED).body()
     elif ended.reason == "end_turn":
         return effects
+    elif not ended.read:
+        body = Notice(notices.RETRYING, reference_of(turn.id)).body()
     else:
         body = notices.end_of_turn(ended.reason, reference_of(turn.id)).body()
     return [*effects, notice(f"notice:{turn.id}:end", body, turn_id=turn.id, ends=True)]
@@ -131,10 +133,23 @@ async def fail(engine: Engine, holding: Holding, turn: Turn | None, reason: str)
     _tell(engine, holding, again=again)
 
 
-async def refused(engine: Engine, holding: Holding, turn: Turn | None, batch: list[Input]) -> None:
+async def refused(
+    engine: Engine,
+    holding: Holding,
+    turn: Turn | None,
+    batch: list[Input],
+    error: RuntimeRefused,
+) -> None:
     """The runtime refused the messages: they end, and so does the turn they would have made."""
-    _log.warning("send.refused", session_id=str(holding.held.id), inputs=[str(i.id) for i in batch])
-    await fail(engine, holding, turn, "refused")
+    _log.warning(
+        "send.refused",
+        session_id=str(holding.held.id),
+        inputs=[str(i.id) for i in batch],
+        error=str(error),
+    )
+    # at its budget's cap a session takes no message (docs/budgets "Events accepted at the cap")
+    reason = "budget_reached" if "budget" in str(error) else "refused"
+    await fail(engine, holding, turn, reason)
 
 
 async def gone(engine: Engine, holding: Holding, turn: Turn | None) -> None:

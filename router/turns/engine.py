@@ -12,7 +12,7 @@ from router import clock
 from router.errors import RuntimeAway
 from router.ports import Conversation
 from router.runtime.client import Runtime
-from store import outbox, sessions
+from store import database, outbox, sessions
 from store.database import Connection, Pool
 from store.outbox import Effect
 from store.sessions import Held, Ready
@@ -78,7 +78,7 @@ async def appending(
 ) -> "AsyncIterator[Append]":
     """A transaction of the holder, fenced before anything else is written."""
     fence = sessions.fence if progress else sessions.fence_quietly
-    async with engine.pool.acquire() as connection, connection.transaction():
+    async with database.borrow(engine.pool) as connection, connection.transaction():
         await fence(connection, holding.held.lease)
         append = Append(connection, holding.held)
         yield append

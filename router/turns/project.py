@@ -47,13 +47,17 @@ class HeldCall:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The turn is over. `flushed`: send keys that the runtime threw away unread."""
+    """The turn is over. `read`: the runtime took up some of it.
+
+    `flushed`: send keys that the runtime threw away unread.
+    """
 
     reason: str
     text: str
     at: datetime | None
     usage: dict[str, Any] | None
     interrupted: bool = False
+    read: bool = True
     flushed: frozenset[str] = frozenset()
 
 
@@ -136,6 +140,7 @@ class Projection:
             at=_time(last),
             usage=self.usage(),
             interrupted=interrupted,
+            read=bool(read),
             flushed=frozenset(inputs - read.keys()),
         )
 

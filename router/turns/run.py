@@ -22,8 +22,14 @@ from uuid import UUID
 import structlog
 
 from router import clock, notices
-from router.errors import RuntimeFailure, RuntimeGone, RuntimeRefused
-from router.ports import Person, Thread
+from router.errors import (
+    RuntimeAway,
+    RuntimeFailure,
+    RuntimeGone,
+    RuntimeRefused,
+    RuntimeUnclear,
+)
+from router.ports import Person, Status, Thread
 from router.runtime.feed import Attached, Item, Live, Lost, Woken, follow
 from router.turns import ending, sending, session
 from router.turns.engine import Append, Engine, Holding, Released, appending, notice
@@ -62,6 +68,7 @@ class Runner:
         self._turn: Turn | None = None
         self._mine: dict[UUID, Input] = {}
         self._unsent = False
+        self._working = False
 
     def wake(self) -> None:
         """Something arrived for this session: an interrupt or a decision must not wait."""
@@ -73,17 +80,20 @@ class Runner:
             await self._run()
         except Exception as raised:  # noqa: BLE001  # the guard: a bug fails this turn and no other
             await self._decide(_first(raised))
+        if self._working:
+            await self._show("active")
 
     async def _decide(self, error: Exception) -> None:
-        if isinstance(error, Released):
-            return
         if isinstance(error, (sessions.LeaseLost, *database.ERRORS)):
             raise error
-        if isinstance(error, RuntimeFailure):
+        if isinstance(error, (RuntimeAway, RuntimeUnclear)):
+            await ending.wait_for_runtime(self._engine, self._holding, error)
+            self._working = False  # the status stays: we come back to it
+        elif isinstance(error, RuntimeFailure):
             await self._after_runtime_failure(error)
-            return
-        _log.error("turn.failed", session_id=str(self._held.id), exc_info=error)
-        await ending.fail(self._engine, self._holding, self._turn, "failed")
+        elif not isinstance(error, Released):
+            _log.error("turn.failed", session_id=str(self._held.id), exc_info=error)
+            await ending.fail(self._engine, self._holding, self._turn, "failed")
 
     async def _run(self) -> None:
         agent = await self._load()
@@ -95,13 +105,14 @@ class Runner:
         elif self._held.barren_claims > _BARREN_CLAIMS:
             _log.error("turn.crashed", session_id=str(self._held.id))
             await ending.fail(self._engine, self._holding, self._turn, "crashed")
+            self._working = True  # an earlier claim said so
         elif self._turn is None and agent.status == "paused":
             await ending.wait_for_agent(self._engine, self._holding, waiting[0])
         else:
             await self._converse(agent)
 
     async def _load(self) -> Agent:
-        async with self._engine.pool.acquire() as connection:
+        async with database.borrow(self._engine.pool) as connection:
             self._turn = await turns.live(connection, self._held.lease)
             await self._load_inputs(connection)
             return await agents.get(connection, self._held.deployed_agent_id)
@@ -113,6 +124,7 @@ class Runner:
     # -------------------------------------------------------------- the conversation
 
     async def _converse(self, agent: Agent) -> None:
+        self._working = True
         async with asyncio.TaskGroup() as tasks:
             status = tasks.create_task(self._show("processing"))
             runtime_session = await session.ensure(self._engine, self._holding, agent)
@@ -122,18 +134,15 @@ class Runner:
             await self._until_released(runtime_session)
             feed.cancel()
             await status
-        await self._show("active")
 
-    async def _show(self, status: str) -> None:
+    async def _show(self, status: Status) -> None:
         held = self._held
         if held.slack_install_id is None:
             return
         thread = Thread(
             held.slack_install_id, str(held.slack_channel_id), str(held.slack_thread_ts)
         )
-        await self._engine.conversation.show_status(
-            thread, "processing" if status == "processing" else "active", held.title
-        )
+        await self._engine.conversation.show_status(thread, status, held.title)
 
     async def _until_released(self, runtime_session: str) -> None:
         while True:
@@ -171,7 +180,7 @@ class Runner:
 
     async def _catch_up(self, runtime_session: str) -> None:
         """After each attach: settles what was being sent, then sends what waits."""
-        async with self._engine.pool.acquire() as connection:
+        async with database.borrow(self._engine.pool) as connection:
             await self._load_inputs(connection)
         in_doubt = [i for i in self._mine.values() if i.state == "sending"]
         missing = await self._settle(runtime_session, in_doubt) if in_doubt else []
@@ -186,8 +195,9 @@ class Runner:
         there: list[tuple[UUID, str | None]] = [
             (i.id, arrived[i.send_key]) for i in in_doubt if i.send_key in arrived
         ]
-        async with appending(self._engine, self._holding) as append:
-            await inputs.mark_sent(append.connection, self._held.lease, there)
+        if there:
+            async with appending(self._engine, self._holding) as append:
+                await inputs.mark_sent(append.connection, self._held.lease, there)
         rest = [i for i in in_doubt if i.send_key not in arrived]
         if not rest:
             return []
@@ -237,8 +247,7 @@ class Runner:
             )
         except RuntimeRefused as refused:
             if not refused.waits_for_answers:
-                await ending.refused(self._engine, self._holding, self._turn, batch)
-                raise Released from refused
+                await self._refused(runtime_session, batch, refused)
             async with appending(self._engine, self._holding) as append:
                 await inputs.unsend(append.connection, self._held.lease, [i.id for i in batch])
             self._unsent = True
@@ -246,6 +255,15 @@ class Runner:
             self._unsent = False
             for event in taken:
                 self._seen.see(event)
+
+    async def _refused(
+        self, runtime_session: str, batch: list[Input], refused: RuntimeRefused
+    ) -> None:
+        """A session that has ended behind our back is replaced; otherwise the messages end here."""
+        if (await self._engine.runtime.session(runtime_session)).over:
+            raise RuntimeGone(str(refused)) from refused
+        await ending.refused(self._engine, self._holding, self._turn, batch, refused)
+        raise Released from refused
 
     async def _people(self) -> dict[str, Person]:
         install_id = self._held.slack_install_id
@@ -310,11 +328,9 @@ class Runner:
     async def _after_runtime_failure(self, error: RuntimeFailure) -> None:
         if isinstance(error, RuntimeGone):
             await ending.gone(self._engine, self._holding, self._turn)
-        elif isinstance(error, RuntimeRefused):
+        else:
             _log.error("runtime.refused", session_id=str(self._held.id), error=str(error))
             await ending.fail(self._engine, self._holding, self._turn, "refused")
-        else:
-            await ending.wait_for_runtime(self._engine, self._holding, error)
 
 
 def _told(call: HeldCall, turn: Turn) -> Effect:

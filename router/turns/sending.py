@@ -24,7 +24,7 @@ from router.errors import (
 )
 from router.ports import Person
 from router.turns.engine import Engine, Holding, appending
-from router.turns.project import Event, Projection, sending_of, marker
+from router.turns.project import Event, Projection, marker, sending_of
 from store import inputs, sessions
 from store.ids import new_id
 from store.inputs import Input, NewInput
@@ -160,7 +160,7 @@ async def send_side(
     """
     limit = timedelta(seconds=engine.runtime.deadline)
     await holding.enough_for(engine.runtime.deadline)
-    async with appending(engine, holding) as append:
+    async with appending(engine, holding, progress=False) as append:
         if await sessions.archive_requested(append.connection, holding.held.lease):
             await inputs.add(append.connection, [_archive_interrupt(holding, turn_id)])
         batch = await inputs.start_sending(

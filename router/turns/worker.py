@@ -22,13 +22,13 @@ from router.turns.engine import Engine, Holding
 from router.turns.project import usage_between
 from router.turns.run import Runner
 from store import database, sessions, usage
+from store.database import Pool
 from store.sessions import Lease, LeaseLost, Ready
 
 _log = structlog.get_logger(__name__)
 
 _MISSES = 2
 _GONE: tuple[type[Exception], ...] = (LeaseLost, *database.ERRORS)
-_DISAGREE_PAGE = 100
 _QUIET_BEFORE_DISAGREE = timedelta(seconds=45)
 
 
@@ -37,8 +37,9 @@ class Worker:
 
     _tasks: asyncio.TaskGroup
 
-    def __init__(self, engine: Engine, *, owner: str, capacity: int) -> None:
+    def __init__(self, engine: Engine, leases: Pool, *, owner: str, capacity: int) -> None:
         self._engine = engine
+        self._leases = leases  # turns that keep every connection busy must not cost the leases
         self._owner = owner
         self._capacity = capacity
         self._offers: dict[Ready, None] = {}
@@ -100,7 +101,7 @@ class Worker:
         asked_at = clock.monotonic()
         lease = self._engine.timing.lease
         try:
-            async with self._engine.pool.acquire() as connection:
+            async with database.borrow(self._leases) as connection:
                 held = await sessions.claim(
                     connection, wanted, self._owner, timedelta(seconds=lease)
                 )
@@ -152,7 +153,7 @@ class Worker:
         free = self._capacity - len(self._live)
         if free <= 0:
             return
-        async with self._engine.pool.acquire() as connection:
+        async with database.borrow(self._engine.pool) as connection:
             self.offer(await sessions.ready(connection, uuid4(), min(free, 100)))
 
     async def _renew(self) -> None:
@@ -167,7 +168,7 @@ class Worker:
         asked_at = clock.monotonic()
         lease = self._engine.timing.lease
         try:
-            async with self._engine.pool.acquire() as connection:
+            async with database.borrow(self._leases) as connection:
                 renewed = await sessions.renew(
                     connection, agent_id, leases, timedelta(seconds=lease)
                 )
@@ -194,7 +195,7 @@ class Worker:
         for one in self._live:
             by_agent[one.deployed_agent_id].append(one.session_id)
         for agent_id, held in by_agent.items():
-            async with self._engine.pool.acquire() as connection:
+            async with database.borrow(self._engine.pool) as connection:
                 seqs = await sessions.wake_seqs(connection, agent_id, held)
             for session_id, seq in seqs.items():
                 one = Ready(agent_id, session_id)
@@ -204,19 +205,19 @@ class Worker:
 
     async def _wake_disagreeing(self) -> None:
         """Nobody is deaf: sessions that run here but rest at the runtime are looked at again."""
-        async with self._engine.pool.acquire() as connection:
+        async with database.borrow(self._engine.pool) as connection:
             if not await sessions.any_running(connection, _QUIET_BEFORE_DISAGREE):
                 return
         try:
-            resting = await self._engine.runtime.sessions_at_rest(_DISAGREE_PAGE)
+            running = await self._engine.runtime.sessions_running()
         except RuntimeFailure as error:
             _log.info("disagree.unread", error=str(error))
             return
-        async with self._engine.pool.acquire() as connection:
-            await sessions.wake_disagreeing(connection, resting, _QUIET_BEFORE_DISAGREE)
+        async with database.borrow(self._engine.pool) as connection:
+            await sessions.wake_disagreeing(connection, running, _QUIET_BEFORE_DISAGREE)
 
     async def _settle_usage(self) -> None:
-        async with self._engine.pool.acquire() as connection:
+        async with database.borrow(self._engine.pool) as connection:
             waiting = await usage.pending(connection, 20)
         for row in waiting:
             try:
@@ -224,7 +225,7 @@ class Worker:
             except RuntimeFailure as error:
                 _log.info("usage.pending", session_id=str(row.session_id), error=str(error))
                 continue
-            async with self._engine.pool.acquire() as connection, connection.transaction():
+            async with database.borrow(self._engine.pool) as connection, connection.transaction():
                 used = usage_between(row.usage_snapshot, total)
                 await usage.settle(connection, row, total, used)
 
