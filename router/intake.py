@@ -35,6 +35,8 @@ from store.sessions import NewSession, Ready, Woken
 _log = structlog.get_logger(__name__)
 
 ACCEPT_SECONDS = 1.8
+# A batch, then each of its rows alone, then the next batch: all of it within the time of an accept.
+_LOCK_SECONDS = 0.4
 _BATCH = 64
 _WAITING = 2_000
 _TITLE = 80
@@ -49,7 +51,7 @@ class Outcome:
     session: Ready | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     arrival: Arrival
     answer: asyncio.Future[Outcome] = field(repr=False)
@@ -119,8 +121,7 @@ class Intake:
             outcomes = await self._in_time([w.arrival for w in batch])
         except database.ROW_ERRORS as error:
             if len(batch) > 1:
-                for waiting in batch:
-                    await self._commit([waiting])
+                await self._commit_apart(batch)
             else:
                 self._unavailable(batch, error)
         except database.ERRORS as error:
@@ -134,11 +135,18 @@ class Intake:
                     waiting.answer.set_result(outcome)
             self._tell(outcomes)
 
+    async def _commit_apart(self, batch: list[_Waiting]) -> None:
+        """Each alone and all at once: one that waits for a lock must not make the others late."""
+        async with asyncio.TaskGroup() as tasks:
+            for waiting in batch:
+                tasks.create_task(self._commit([waiting]))
+
     async def _in_time(self, arrivals: list[Arrival]) -> list[Outcome]:
         async with (
             database.within(self._pool, ACCEPT_SECONDS) as connection,
             connection.transaction(),
         ):
+            await database.wait_for_locks(connection, _LOCK_SECONDS)
             return await _accept(connection, arrivals)
 
     def _tell(self, outcomes: list[Outcome]) -> None:
@@ -237,20 +245,21 @@ async def _write_inputs(
     there = [f for f in followed if f.arrival.conversation_key in woken]
     everything = there + [f for f in taken_in if f.arrival.conversation_key in woken]
     known = await _known(connection, everything) if everything else {}
-    new: list[NewInput] = []
-    results: list[tuple[Followed, Outcome]] = []
+    changes: list[tuple[Followed, list[NewInput], bool]] = []
     for item in everything:
-        session = woken[item.arrival.conversation_key]
         mine = known.get(item.arrival.dedupe_key)
-        added = _new_inputs(item, session.id, mine)
-        changed = await _revise(connection, item.arrival, mine) if mine else False
-        new += added
-        kind: Literal["accepted", "duplicate"] = "accepted" if added or changed else "duplicate"
-        ready = Ready(item.thread.deployed_agent_id, session.id)
-        results.append((item, Outcome(kind, session=ready)))
-    if new:
-        await inputs.add(connection, new)
-    return {item.arrival.conversation_key: outcome for item, outcome in results[: len(there)]}
+        new = _new_inputs(item, woken[item.arrival.conversation_key].id, mine)
+        revised = await _revise(connection, item.arrival, mine) if mine else False
+        changes.append((item, new, revised))
+    adding = [one for _, new, _ in changes for one in new]
+    added = await inputs.add(connection, adding) if adding else set()
+    return {
+        item.arrival.conversation_key: Outcome(
+            "accepted" if revised or any(one.id in added for one in new) else "duplicate",
+            session=Ready(item.thread.deployed_agent_id, woken[item.arrival.conversation_key].id),
+        )
+        for item, new, revised in changes[: len(there)]
+    }
 
 
 async def _known(connection: Connection, items: list[Followed]) -> dict[str, Known]:
@@ -329,7 +338,7 @@ async def _revise(connection: Connection, arrival: Arrival, known: Known) -> boo
     if known.state == "queued" and known.text != arrival.text:
         await inputs.replace(connection, known, _body(arrival), arrival.revision)
         return True
-    await inputs.note_revision(connection, known, arrival.revision)
+    await inputs.note_revision(connection, known, arrival.revision, arrival.text)
     return False
 
 

@@ -127,7 +127,7 @@ async def follow(connection: Connection, arrivals: list[Arrival]) -> Routing:
     taken_in = [
         Followed(Arrival.from_json(w.event), known[w.slack_conversation_key])
         for w in taken
-        if not w.deleted and w.dedupe_key not in newest
+        if w.dedupe_key not in newest
     ]
     return Routing(verdicts, taken_in, taken)
 
@@ -137,8 +137,11 @@ def _may_begin(arrival: Arrival) -> bool:
 
 
 def _belongs(waiting: Unclaimed, known: dict[str, Thread]) -> bool:
+    """True for what the session must know: replies after its first message, and every deletion."""
     thread = known.get(waiting.slack_conversation_key)
-    return thread is not None and Decimal(waiting.event["ts"]) >= thread.first_ts
+    if thread is None:
+        return False
+    return waiting.deleted or Decimal(waiting.event["ts"]) >= thread.first_ts
 
 
 def _is_newer(waiting: Unclaimed, newest: dict[str, Decimal]) -> bool:

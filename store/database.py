@@ -114,6 +114,15 @@ async def within(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
             await pool.release(connection)
 
 
+# $1 milliseconds, with their unit
+_WAIT_FOR_LOCKS = "SELECT set_config('lock_timeout', $1, true)"
+
+
+async def wait_for_locks(connection: Connection, seconds: float) -> None:
+    """Waits for a row no longer than that, until the open transaction ends."""
+    await connection.execute(_WAIT_FOR_LOCKS, f"{seconds * 1000:.0f}ms")
+
+
 async def close_pool(pool: Pool, seconds: float = 3.0) -> None:
     """Closes the pool, by force when its connections do not come back in time."""
     try:

@@ -34,7 +34,7 @@ class NewInput:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a message when another event of it comes."""
+    """What is known of a message when another event of it comes; `text` is the newest one seen."""
 
     id: UUID
     deployed_agent_id: UUID
@@ -49,12 +49,12 @@ class Known:
 # side by side: $1 agents, $2 dedupe keys, $3 client keys
 _KNOWN = """
 SELECT i.id, i.deployed_agent_id, i.dedupe_key, i.client_key, i.state, i.revision, i.deleted,
-       i.body->>'text' AS text
+       COALESCE(i.body->>'newest_text', i.body->>'text') AS text
 FROM unnest($1::uuid[], $2::text[], $3::text[]) AS w (agent, dedupe_key, client_key)
 JOIN session_inputs i ON i.deployed_agent_id = w.agent AND i.dedupe_key = w.dedupe_key
 UNION ALL
 SELECT i.id, i.deployed_agent_id, i.dedupe_key, i.client_key, i.state, i.revision, i.deleted,
-       i.body->>'text' AS text
+       COALESCE(i.body->>'newest_text', i.body->>'text') AS text
 FROM unnest($1::uuid[], $2::text[], $3::text[]) AS w (agent, dedupe_key, client_key)
 JOIN session_inputs i ON i.deployed_agent_id = w.agent AND i.client_key = w.client_key
                      AND i.dedupe_key <> w.dedupe_key
@@ -86,13 +86,13 @@ FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::json
             $8::text[], $9::numeric[], $10::text[], $11::text[], $12::boolean[])
      AS n (id, agent, workspace, session, kind, body, order_key, dedupe_key, revision, client_key,
            event, deleted)
-ON CONFLICT (deployed_agent_id, dedupe_key) DO NOTHING
+ON CONFLICT DO NOTHING
 RETURNING id
 """
 
 
 async def add(connection: Connection, new: list[NewInput]) -> set[UUID]:
-    """Adds inputs, once each by dedupe key; the ids of those that were new."""
+    """Adds inputs, once each by dedupe key and by client key; the ids of those that were new."""
     rows = await connection.fetch(
         _ADD,
         [n.id for n in new],
@@ -127,32 +127,42 @@ async def replace(
     )
 
 
-# $1 agent, $2 input, $3 revision
+# $1 agent, $2 input, $3 revision, $4 text
 _NOTE_REVISION = """
-UPDATE session_inputs SET revision = $3
+UPDATE session_inputs
+SET revision = $3, body = body || jsonb_build_object('newest_text', $4::text)
 WHERE deployed_agent_id = $1 AND id = $2 AND revision < $3
 """
 
 
-async def note_revision(connection: Connection, known_input: Known, revision: Decimal) -> None:
-    """Notes which revision was seen, so that its twin events change nothing."""
+async def note_revision(
+    connection: Connection, known_input: Known, revision: Decimal, text: str
+) -> None:
+    """Notes which revision was seen, and its text: twin events change nothing, a way back does."""
     await connection.execute(
-        _NOTE_REVISION, known_input.deployed_agent_id, known_input.id, revision
+        _NOTE_REVISION, known_input.deployed_agent_id, known_input.id, revision, text
     )
 
 
 # $1 agent, $2 input
 _WITHDRAW = """
-UPDATE session_inputs
-SET deleted = true,
-    state = CASE WHEN state = 'queued' THEN 'withdrawn' ELSE state END,
-    ended_at = CASE WHEN state = 'queued' THEN now() ELSE ended_at END
-WHERE deployed_agent_id = $1 AND id = $2 AND NOT deleted
+WITH message AS (
+    UPDATE session_inputs
+    SET deleted = true,
+        state = CASE WHEN state = 'queued' THEN 'withdrawn' ELSE state END,
+        ended_at = CASE WHEN state = 'queued' THEN now() ELSE ended_at END
+    WHERE deployed_agent_id = $1 AND id = $2 AND NOT deleted
+    RETURNING session_id, dedupe_key
+)
+UPDATE session_inputs c SET deleted = true, state = 'withdrawn', ended_at = now()
+FROM message m
+WHERE c.deployed_agent_id = $1 AND c.session_id = m.session_id AND c.state = 'queued'
+  AND c.kind = 'correction' AND starts_with(c.dedupe_key, m.dedupe_key || '#')
 """
 
 
 async def withdraw(connection: Connection, known_input: Known) -> None:
-    """Takes back a waiting message that its author deleted; a sent one is only marked."""
+    """Takes back a waiting message that its author deleted, or its corrections; sent is marked."""
     await connection.execute(_WITHDRAW, known_input.deployed_agent_id, known_input.id)
 
 

@@ -155,7 +155,7 @@ async def drop_unclaimed(connection: Connection, events: list[Unclaimed]) -> Non
 _RACED = """
 SELECT u.slack_conversation_key, u.dedupe_key, u.install_id, u.deleted, u.revision, u.event
 FROM slack_unclaimed u JOIN slack_threads t USING (slack_conversation_key)
-WHERE (u.event->>'ts')::numeric >= t.first_ts
+WHERE u.deleted OR (u.event->>'ts')::numeric >= t.first_ts
 ORDER BY u.created_at LIMIT $1
 """
 

@@ -29,10 +29,18 @@ INSERT INTO agent_compute_usage (turn_id, deployed_agent_id, workspace_id, sessi
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (deployed_agent_id, turn_id) DO NOTHING
 """
+# $1 agent, $2 session
+_COVER = """
+UPDATE agent_compute_usage SET state = 'final'
+WHERE deployed_agent_id = $1 AND session_id = $2 AND state = 'pending'
+"""
 
 
 async def add(connection: Connection, held: Held, turn_id: UUID, usage: Usage | None) -> None:
-    """The turn's one usage row; `None` makes it pending, to be settled later. Fenced."""
+    """The turn's one usage row; `None` makes it pending, to be settled later. Fenced.
+
+    A known usage counts from the last stored total, so it covers what was pending before it.
+    """
     used = usage or Usage()
     await connection.execute(
         _ADD,
@@ -48,6 +56,8 @@ async def add(connection: Connection, held: Held, turn_id: UUID, usage: Usage | 
         used.runtime_ms,
         used.cost_cents,
     )
+    if usage:
+        await connection.execute(_COVER, held.deployed_agent_id, held.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +77,21 @@ SELECT DISTINCT ON (u.deployed_agent_id, u.session_id)
        u.deployed_agent_id, u.session_id, s.anthropic_session_id, u.turn_id, s.usage_snapshot
 FROM agent_compute_usage u
 JOIN agent_sessions s ON s.deployed_agent_id = u.deployed_agent_id AND s.id = u.session_id
-WHERE u.state = 'pending' AND s.status <> 'running' AND s.anthropic_session_id IS NOT NULL
+WHERE u.state = 'pending' AND s.status <> 'running' AND s.lease_owner IS NULL
+  AND s.anthropic_session_id IS NOT NULL
 ORDER BY u.deployed_agent_id, u.session_id, u.created_at DESC LIMIT $1
 """
 
 
 async def pending(connection: Connection, limit: int) -> list[Pending]:
-    """Usage rows to be settled, the newest of each session that is at rest."""
+    """Usage rows to be settled, the newest of each session that is at rest and not held."""
     return [Pending(**row) for row in await connection.fetch(_PENDING, limit)]
 
 
 # $1 agent, $2 session, $3 new snapshot, $4 turn that was read beside the old one
 _MOVE_SNAPSHOT = """
 UPDATE agent_sessions SET usage_snapshot = $3
-WHERE deployed_agent_id = $1 AND id = $2 AND status <> 'running'
+WHERE deployed_agent_id = $1 AND id = $2 AND status <> 'running' AND lease_owner IS NULL
   AND NOT EXISTS (SELECT FROM agent_compute_usage u JOIN agent_compute_usage mine
                   ON mine.deployed_agent_id = $1 AND mine.turn_id = $4
                   WHERE u.deployed_agent_id = $1 AND u.session_id = $2
@@ -106,7 +117,8 @@ async def settle(
     """Gives a pending turn what was used since the stored snapshot; one transaction, the caller's.
 
     Older pending turns of the session become final at zero, so that turns sum to the runtime's
-    total. False, and nothing changed, when a turn has begun or ended since.
+    total. False, and nothing changed, when a turn has ended since or somebody holds the session,
+    for a holder counts from the total that it found.
     """
     moved = await connection.execute(
         _MOVE_SNAPSHOT, row.deployed_agent_id, row.session_id, snapshot, row.turn_id

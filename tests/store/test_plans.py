@@ -1,0 +1,193 @@
+"""On a grown database the hot statements read indexes: with the parameters known, and without."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from store import agents, database, inputs, outbox, sessions, threads, turns, usage
+from store.database import Connection
+from store.ids import new_id
+from tests.conftest import database_named
+from tests.store import factories
+
+_BIG = {
+    "agent_sessions",
+    "agent_turns",
+    "agent_compute_usage",
+    "session_inputs",
+    "slack_outbox",
+    "slack_threads",
+}
+_AGENT, _SESSION, _TURN, _INPUT, _DELIVERY = (UUID(int=n) for n in range(1, 6))
+_LIMIT = timedelta(seconds=10)
+
+# $1 agent, $2 workspace, $3 install: 20,000 threads at rest, a few of them awake
+_SESSIONS = """
+INSERT INTO agent_sessions (id, deployed_agent_id, workspace_id, source, slack_install_id,
+    slack_channel_id, slack_thread_ts, slack_conversation_key, anthropic_session_id, ready_at,
+    status, lease_owner, lease_expires_at)
+SELECT md5('s' || n)::uuid, $1, $2, 'slack', $3, 'C1', n::text, 'key ' || n, 'runtime ' || n,
+       CASE WHEN n % 400 = 0 THEN now() END, CASE WHEN n % 800 = 0 THEN 'running' ELSE 'idle' END,
+       CASE WHEN n % 800 = 0 THEN 'holder' END, CASE WHEN n % 800 = 0 THEN now() END
+FROM generate_series(1, 20000) n
+"""
+_THREADS = """
+INSERT INTO slack_threads (slack_conversation_key, deployed_agent_id, workspace_id, session_id,
+    api_app_id, channel_id, root_ts, first_ts)
+SELECT slack_conversation_key, deployed_agent_id, workspace_id, id, 'A1', 'C1', slack_thread_ts, 1
+FROM agent_sessions
+"""
+_TURNS = """
+INSERT INTO agent_turns (id, deployed_agent_id, workspace_id, session_id, number, state,
+    stop_reason, ended_at)
+SELECT md5('t' || s.id || n)::uuid, s.deployed_agent_id, s.workspace_id, s.id, n, 'completed',
+       'end_turn', now()
+FROM agent_sessions s, generate_series(1, 2) n
+"""
+_INPUTS = """
+INSERT INTO session_inputs (id, deployed_agent_id, workspace_id, session_id, kind, body, order_key,
+    dedupe_key, client_key, state, turn_id, ended_at)
+SELECT md5('i' || s.id || n)::uuid, s.deployed_agent_id, s.workspace_id, s.id, 'message',
+       '{"text": "Hello"}', n, 'msg ' || s.slack_conversation_key || n,
+       'client ' || s.slack_conversation_key || n,
+       CASE WHEN s.ready_at IS NULL THEN 'done' ELSE 'queued' END,
+       CASE WHEN s.ready_at IS NULL THEN md5('t' || s.id || 1)::uuid END,
+       CASE WHEN s.ready_at IS NULL THEN now() END
+FROM agent_sessions s, generate_series(1, 3) n
+"""
+_OUTBOX = """
+INSERT INTO slack_outbox (delivery_id, deployed_agent_id, workspace_id, session_id, install_id,
+    slack_conversation_key, channel_id, effect_key, lane, position, kind, body, state, ended_at)
+SELECT md5('o' || s.id || n)::uuid, s.deployed_agent_id, s.workspace_id, s.id, s.slack_install_id,
+       s.slack_conversation_key, 'C1', 'reply ' || n, 'reply', n, 'reply', '{"markdown": "Hi"}',
+       CASE WHEN s.ready_at IS NULL THEN 'sent' ELSE 'pending' END,
+       CASE WHEN s.ready_at IS NULL THEN now() END
+FROM agent_sessions s, generate_series(1, 3) n
+"""
+_USAGE = """
+INSERT INTO agent_compute_usage (turn_id, deployed_agent_id, workspace_id, session_id, state)
+SELECT id, deployed_agent_id, workspace_id, session_id,
+       CASE WHEN random() < 0.001 THEN 'pending' ELSE 'final' END
+FROM agent_turns
+"""
+# $1 install: replies to threads that nobody follows
+_UNCLAIMED = """
+INSERT INTO slack_unclaimed (slack_conversation_key, dedupe_key, install_id, deleted, revision, event)
+SELECT 'unknown ' || n, 'msg', $1, false, 0, jsonb_build_object('ts', n::text)
+FROM generate_series(1, 20) n
+"""
+
+
+@pytest.fixture(scope="module")
+def grown(postgres_dsn: str, template: str) -> Iterator[str]:
+    """A database with months of use in it, read only by the tests."""
+    name = f"grown_{uuid4().hex}"
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as own:
+        own.run(_on(postgres_dsn, f"CREATE DATABASE {name} TEMPLATE {template}"))
+        dsn = database_named(postgres_dsn, name)
+        own.run(_grow(dsn))
+        yield dsn
+        own.run(_on(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def _on(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(statement)
+    await connection.close()
+
+
+async def _grow(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await database._set_codecs(connection)
+    on = await factories.ground(connection)
+    await connection.execute(_SESSIONS, on.agent_id, on.workspace_id, on.install_id)
+    for statement in (_THREADS, _TURNS, _INPUTS, _OUTBOX, _USAGE):
+        await connection.execute(statement)
+    await connection.execute(_UNCLAIMED, on.install_id)
+    await connection.execute("ANALYZE")
+    await connection.close()
+
+
+@pytest.fixture
+async def reader(grown: str):
+    connection = await database.connect(grown)
+    yield connection
+    await connection.close()
+
+
+# Statement, its parameters, and an index that it must read.
+_READS: dict[str, tuple[str, list[Any], str | None]] = {
+    "threads.find": (threads._FIND, [["key 1", "key 2"]], "slack_threads_pkey"),
+    "threads.raced": (threads._RACED, [100], "slack_threads_pkey"),
+    "sessions.ready": (sessions._READY, [new_id(), 50], "agent_sessions_ready"),
+    "sessions.claim": (sessions._CLAIM, [_AGENT, _SESSION, "me", _LIMIT], "agent_sessions_pkey"),
+    "sessions.renew": (sessions._RENEW, [_AGENT, [_SESSION], [1], _LIMIT], None),
+    "sessions.fence": (sessions._FENCE, [_AGENT, _SESSION, 1], "agent_sessions_pkey"),
+    "sessions.release": (sessions._RELEASE, [_AGENT, _SESSION, _LIMIT, False], None),
+    "sessions.wake_seqs": (sessions._WAKE_SEQS, [_AGENT, [_SESSION]], "agent_sessions_pkey"),
+    "sessions.any_running": (sessions._ANY_RUNNING, [_LIMIT], "agent_sessions_live"),
+    "sessions.wake_disagreeing": (
+        sessions._STUCK,
+        [["runtime 800", "runtime 1600"], _LIMIT],
+        "agent_sessions_live",
+    ),
+    "inputs.known": (inputs._KNOWN, [[_AGENT], ["msg 1"], ["client 1"]], None),
+    "inputs.open": (inputs._OPEN, [_AGENT, _SESSION], "session_inputs_open"),
+    "inputs.any_queued": (inputs._ANY_QUEUED, [_AGENT, _SESSION, ["message"]], None),
+    "inputs.start_sending": (
+        inputs._START,
+        [_AGENT, _SESSION, _TURN, ["message"], _LIMIT],
+        "session_inputs_open",
+    ),
+    "inputs.mark_sent": (inputs._SENT, [_AGENT, [_INPUT], ["event"]], None),
+    "inputs.withdraw": (inputs._WITHDRAW, [_AGENT, _INPUT], None),
+    "inputs.refuse": (inputs._REFUSE, [_AGENT, [_INPUT]], None),
+    "inputs.finish": (inputs._FINISH, [_AGENT, _SESSION, _TURN], None),
+    "turns.live": (turns._LIVE, [_AGENT, _SESSION], "agent_turns_one_live"),
+    "turns.end": (turns._END, [_AGENT, _TURN, "completed", "end_turn", ""], None),
+    "outbox.due": (outbox._DUE, [new_id(), 50], "slack_outbox_open"),
+    "outbox.claim": (outbox._CLAIM, [_AGENT, _DELIVERY, "me", _LIMIT], "slack_outbox_line"),
+    "outbox.mark_sent": (outbox._SENT, [_AGENT, _DELIVERY, 1, "1.0"], "slack_outbox_pkey"),
+    "usage.pending": (usage._PENDING, [20], "agent_compute_usage_pending"),
+    "usage.cover": (usage._COVER, [_AGENT, _SESSION], "agent_compute_usage_pending"),
+    "agents.routes": (agents._ROUTES, [[_AGENT], ["C1"]], None),
+}
+
+
+@pytest.mark.parametrize("name", _READS)
+async def test_a_hot_statement_reads_no_big_table_whole(reader: Connection, name: str):
+    statement, parameters, index = _READS[name]
+    known = await reader.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *parameters)
+    _judge(known, index)
+    _judge(await _generic_plan(reader, statement), index)
+
+
+async def _generic_plan(reader: Connection, statement: str) -> str:
+    """The plan that a statement gets after some calls, made for parameters that nobody knows."""
+    count = max(int(n) for n in re.findall(r"\$(\d+)", statement))
+    await reader.execute("SET plan_cache_mode = force_generic_plan")
+    await reader.execute(f"PREPARE asked AS {statement}")
+    nothing = ", ".join(["NULL"] * count)
+    plan: str = await reader.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({nothing})")
+    return plan
+
+
+def _judge(explained: str, index: str | None) -> None:
+    nodes = list(_nodes(json.loads(explained)[0]["Plan"]))
+    whole = [n for n in nodes if n["Node Type"] == "Seq Scan" and n["Relation Name"] in _BIG]
+    assert whole == [], explained
+    if index:
+        assert index in {node.get("Index Name") for node in nodes}, explained
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", []):
+        yield from _nodes(below)

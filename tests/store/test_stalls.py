@@ -1,0 +1,54 @@
+"""A database that goes silent: nobody waits longer than they said, and all goes on afterwards."""
+
+import asyncio
+import time
+
+import pytest
+
+from router.errors import AcceptUnavailable
+from store import database
+from tests.store.doors import arrival, intake, new_thread, texts
+from tests.store.lines import line_to
+
+
+async def test_an_accept_answers_in_time_and_the_next_one_has_a_fresh_connection(dsn, db, on):
+    roots = [new_thread() for _ in range(3)]
+    async with line_to(dsn) as line, intake(line.dsn) as door:
+        await door.accept(arrival(on, roots[0]))
+        line.go_dead()
+        begun = time.monotonic()
+        with pytest.raises(AcceptUnavailable):
+            await door.accept(arrival(on, roots[1]))
+        assert time.monotonic() - begun < 2
+        outcome = await door.accept(arrival(on, roots[2]))
+        assert outcome.kind == "accepted"
+        assert (await door.accept(arrival(on, roots[1]))).kind == "accepted"
+    assert [len(await texts(db, root)) for root in roots] == [1, 1, 1]
+
+
+async def test_the_time_that_was_said_is_kept_within_a_transaction(dsn):
+    async with line_to(dsn) as line:
+        pool = await database.open_pool(line.dsn, size=1)
+
+        async def ask() -> int:
+            async with database.within(pool, 0.3) as connection, connection.transaction():
+                number: int = await connection.fetchval("SELECT 1")
+                line.go_dead()
+                return number + int(await connection.fetchval("SELECT 1"))
+
+        begun = time.monotonic()
+        with pytest.raises(database.ERRORS):
+            await asyncio.wait_for(ask(), 5)
+        assert time.monotonic() - begun < 1
+        async with database.within(pool, 0.3) as connection:
+            assert await connection.fetchval("SELECT 2") == 2
+        await database.close_pool(pool)
+
+
+async def test_a_pool_is_closed_though_its_connections_do_not_answer(dsn):
+    async with line_to(dsn) as line:
+        pool = await database.open_pool(line.dsn, size=1)
+        async with pool.acquire() as connection:
+            await connection.execute("SELECT 1")
+        line.go_dead()
+        await asyncio.wait_for(database.close_pool(pool, 0.2), 1)
