@@ -90,7 +90,7 @@ class InstallBook:
         sealed = self._keyring.seal(token, belongs_to=_row_name(new.api_app_id, new.tenant_id))
         async with database.borrow(self._pool) as connection:
             install_id = await installs.put(connection, new, sealed)
-            await installs.adopt_only_agent(connection, install_id)
+            await installs.adopt_default_agent(connection, install_id)
         self._forget()
         return install_id
 

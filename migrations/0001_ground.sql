@@ -8,6 +8,7 @@
 CREATE TABLE workspaces (
     id          uuid PRIMARY KEY,
     name        text NOT NULL UNIQUE CHECK (name <> ''),
+    default_agent_id  uuid,                       -- answers on installs that come later
     created_at  timestamptz NOT NULL DEFAULT now()
 );
 
@@ -31,6 +32,9 @@ CREATE TABLE deployed_agents (
     UNIQUE (workspace_id, name),
     UNIQUE (id, workspace_id)
 );
+
+ALTER TABLE workspaces ADD FOREIGN KEY (default_agent_id, id)
+    REFERENCES deployed_agents (id, workspace_id);
 
 CREATE TABLE oauth_installs (
     id                     uuid PRIMARY KEY,

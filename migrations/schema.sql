@@ -226,6 +226,7 @@ CREATE TABLE public.workspace_members (
 CREATE TABLE public.workspaces (
     id uuid NOT NULL,
     name text NOT NULL,
+    default_agent_id uuid,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT workspaces_name_check CHECK ((name <> ''::text))
 );
@@ -376,3 +377,6 @@ ALTER TABLE ONLY public.slack_unclaimed
 
 ALTER TABLE ONLY public.workspace_members
     ADD CONSTRAINT workspace_members_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);
+
+ALTER TABLE ONLY public.workspaces
+    ADD CONSTRAINT workspaces_default_agent_id_id_fkey FOREIGN KEY (default_agent_id, id) REFERENCES public.deployed_agents(id, workspace_id);

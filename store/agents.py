@@ -68,13 +68,19 @@ async def every(connection: Connection) -> list[Agent]:
 
 
 # $1 workspace, $2 agent
+_DEFAULT_HERE = "UPDATE workspaces SET default_agent_id = $2 WHERE id = $1"
+# $1 workspace, $2 agent
 _MAKE_DEFAULT = """
 UPDATE oauth_installs SET default_agent_id = $2, updated_at = now() WHERE workspace_id = $1
 """
 
 
 async def make_default(connection: Connection, workspace_id: UUID, agent_id: UUID) -> int:
-    """Lets an agent answer on every install of its workspace; the number of installs changed."""
+    """Lets an agent answer on every install of its workspace, later ones included.
+
+    Returns how many installs there are now.
+    """
+    await connection.execute(_DEFAULT_HERE, workspace_id, agent_id)
     done = await connection.execute(_MAKE_DEFAULT, workspace_id, agent_id)
     return int(done.rpartition(" ")[2])
 

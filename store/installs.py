@@ -130,14 +130,16 @@ async def end(connection: Connection, api_app_id: str, tenant_id: str, status: s
 
 
 # $1 install
-_DEFAULT_AGENT = """
-UPDATE oauth_installs i SET default_agent_id = a.id, updated_at = now()
-FROM deployed_agents a
-WHERE i.id = $1 AND i.default_agent_id IS NULL AND a.workspace_id = i.workspace_id
-  AND (SELECT count(*) FROM deployed_agents WHERE workspace_id = i.workspace_id) = 1
+_ADOPT = """
+UPDATE oauth_installs i
+SET default_agent_id = COALESCE(w.default_agent_id, (
+        SELECT (array_agg(a.id))[1] FROM deployed_agents a
+        WHERE a.workspace_id = i.workspace_id HAVING count(*) = 1)),
+    updated_at = now()
+FROM workspaces w WHERE i.id = $1 AND i.default_agent_id IS NULL AND w.id = i.workspace_id
 """
 
 
-async def adopt_only_agent(connection: Connection, install_id: UUID) -> None:
-    """Makes the workspace's one agent the install's default, where none was chosen."""
-    await connection.execute(_DEFAULT_AGENT, install_id)
+async def adopt_default_agent(connection: Connection, install_id: UUID) -> None:
+    """Where no agent was chosen: the workspace's default, else the only one that it has."""
+    await connection.execute(_ADOPT, install_id)
