@@ -53,6 +53,14 @@ class DeleteBody(Body):
     ts: str
 
 
+class StopBody(Body):
+    """Somebody presses the stop button of a thread's agent session."""
+
+    channel: str
+    user: str
+    thread_ts: str
+
+
 class FaultBody(Body):
     """The next `times` matching calls after `skip` misbehave; `clear` ends all such orders."""
 
@@ -62,13 +70,13 @@ class FaultBody(Body):
     skip: int = Field(default=0, ge=0)
     seconds: float = Field(default=1.0, ge=0)
     retry_after: int = Field(default=1, ge=1)
-    status: int = Field(default=500, ge=500, le=599)
+    status: int = Field(default=500, ge=400, le=599)
     error: str = "internal_error"
     channel: str | None = None
 
 
 class ClockBody(Body):
-    """Time moves on by `advance` seconds: for limits, retries, delayed events, stale listings."""
+    """Time moves on by `advance` seconds: for limits, retries, streams, statuses, listings."""
 
     advance: float = Field(ge=0)
 
@@ -97,6 +105,7 @@ class Control:
             "message": (MessageBody, self._message),
             "edit": (EditBody, self._edit),
             "delete": (DeleteBody, self._delete),
+            "stop": (StopBody, self._stop),
             "fault": (FaultBody, self._fault),
             "clock": (ClockBody, self._clock),
             "reset": (ResetBody, self._reset),
@@ -141,6 +150,9 @@ class Control:
         self._people.delete(body.channel, body.ts)
         return {"channel": body.channel, "ts": body.ts}
 
+    def _stop(self, body: StopBody) -> Json:
+        return {"streaming_message_ts": self._people.stop(body.user, body.channel, body.thread_ts)}
+
     def _fault(self, body: FaultBody) -> Json:
         if body.kind == "clear":
             self._workspace.faults.clear()
@@ -149,7 +161,7 @@ class Control:
         return {}
 
     def _clock(self, body: ClockBody) -> Json:
-        self._workspace.clock.advance(body.advance)
+        self._workspace.advance(body.advance)
         return {"now": self._workspace.clock.now()}
 
     def _reset(self, _body: ResetBody) -> Json:
@@ -159,7 +171,7 @@ class Control:
     async def _request_url(self, request: web.Request) -> web.Response:
         body = await _read(request, RequestUrlBody)
         self._workspace.courier.request_url = body.url
-        verified = await self._workspace.courier.verify() if body.verify else None
+        verified = await self._workspace.poster.verify() if body.verify else None
         return web.json_response({"ok": verified is not False, "verified": verified})
 
     async def _state(self, request: web.Request) -> web.Response:
@@ -201,6 +213,7 @@ def _answered(work: Callable[[Any], Json], body: Body) -> web.Response:
 
 def shown_state(workspace: Workspace, limit: int) -> Json:
     """The whole workspace; of messages, calls and deliveries the newest `limit`."""
+    workspace.streams.expire()
     state, who = workspace.state, workspace.who
     return {
         "workspace": {
@@ -209,7 +222,10 @@ def shown_state(workspace: Workspace, limit: int) -> Json:
             "bot_user_id": who.bot_user_id,
             "bot_id": who.bot_id,
             "bot_token": workspace.bot_token,
+            "app_token": workspace.app_token,
             "signing_secret": workspace.signing_secret,
+            "socket_mode": workspace.courier.socket_mode,
+            "connections": workspace.sockets.count,
             "request_url": workspace.courier.request_url,
             "now": workspace.clock.now(),
         },

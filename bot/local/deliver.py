@@ -1,56 +1,41 @@
-"""Delivery of events to the app's request URL (docs.slack.dev/apis/events-api)."""
+"""Delivery of events to the app, with retries (docs.slack.dev/apis/events-api)."""
 
 import asyncio
-import hashlib
-import hmac
-import json
-import secrets
-import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from itertools import islice, repeat
 from types import TracebackType
 from typing import Self
 
-import aiohttp
-
 from bot.local.clock import Clock
 from bot.local.model import Delivery, Json
+from bot.local.posting import DELIVERY_SECONDS, Answer, Poster, sign
+from bot.local.sockets import WARNING_SECONDS, Sockets
 from bot.local.state import State
 
-DELIVERY_SECONDS = 3.0
+__all__ = ["DELIVERY_SECONDS", "RETRY_SECONDS", "Courier", "message_ts", "sign"]
+
 RETRY_SECONDS = (0.0, 60.0, 300.0)
 _HOURLY, _HOURS = 3_600.0, 24
 _KEPT = 20_000
-_MAX_REDIRECTS = 2
-
-
-def sign(secret: str, body: bytes, timestamp: int | None = None) -> dict[str, str]:
-    """The headers of a signed request (docs.slack.dev/authentication/verifying-requests)."""
-    stamp = str(int(time.time()) if timestamp is None else timestamp)
-    base = b"v0:" + stamp.encode() + b":" + body
-    digest = hmac.new(secret.encode(), base, hashlib.sha256).hexdigest()
-    return {
-        "Content-Type": "application/json",
-        "X-Slack-Request-Timestamp": stamp,
-        "X-Slack-Signature": f"v0={digest}",
-    }
 
 
 class Courier:
     """Delivers each event until it is taken, or given up; an async context manager.
 
     Leaving cancels what is still waiting; it stays in the state and is taken up at the next
-    start. Events sent while `request_url` is None wait until it is set.
+    start. Events wait until there is somewhere to send them to: a `request_url`, or in Socket Mode
+    the first web socket.
     """
 
     def __init__(
         self,
         state: State,
         clock: Clock,
-        secret: str,
+        poster: Poster,
+        sockets: Sockets,
         retry_delays: Sequence[float] = RETRY_SECONDS,
         *,
         delayed_events: bool = False,
@@ -59,21 +44,18 @@ class Courier:
         self.deliveries: deque[Delivery] = deque(maxlen=_KEPT)
         self._state = state
         self._clock = clock
-        self._secret = secret
+        self._poster = poster
+        self._sockets = sockets
         self._retry_delays = tuple(retry_delays)
-        self._url: str | None = None
         self._owed = state.undelivered()
         self._unaddressed: list[tuple[list[Json], bool]] = []
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
         self._active: set[object] = set()
         self._idle = asyncio.Event()
+        sockets.on_connect = self.flush
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=DELIVERY_SECONDS)
-        self._http = aiohttp.ClientSession(
-            timeout=timeout, headers={"User-Agent": "Slackbot 1.0 (local workspace)"}
-        )
         await self._group.__aenter__()
         return self
 
@@ -85,27 +67,49 @@ class Courier:
     ) -> None:
         for task in self._tasks:
             task.cancel()
-        try:
-            # What ended the server is not the group's to wrap; it goes on by itself.
-            await self._group.__aexit__(None, None, None)
-        finally:
-            await self._http.close()
+        # What ended the server is not the group's to wrap; it goes on by itself.
+        await self._group.__aexit__(None, None, None)
 
     @property
     def request_url(self) -> str | None:
-        """Where events go."""
-        return self._url
+        """Where events go without Socket Mode."""
+        return self._poster.url
 
     @request_url.setter
     def request_url(self, url: str | None) -> None:
-        self._url = url
-        if url is not None:
-            owed, self._owed = self._owed, []
-            for envelope, tries in owed:
-                self._task(partial(self._resumed, envelope, tries))
-            waiting, self._unaddressed = self._unaddressed, []
-            for envelopes, together in waiting:
-                self._start(envelopes, together=together)
+        self._poster.url = url
+        self.flush()
+
+    @property
+    def socket_mode(self) -> bool:
+        """Whether events go to web sockets; switching it off tells and closes all of them."""
+        return self._sockets.enabled
+
+    @socket_mode.setter
+    def socket_mode(self, wanted: bool) -> None:
+        self._sockets.enabled = wanted
+        if not wanted:
+            self._later(0.0, self._sockets.unlink)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what waits for an address, if there is one now."""
+        if not self._addressed():
+            return
+        owed, self._owed = self._owed, []
+        for envelope, tries in owed:
+            self._task(partial(self._resumed, envelope, tries))
+        waiting, self._unaddressed = self._unaddressed, []
+        for envelopes, together in waiting:
+            self._start(envelopes, together=together)
+
+    async def refresh_connections(self) -> None:
+        """Warn all web sockets, and close those that are still there ten seconds later."""
+        warned = await self._sockets.warn()
+        self._later(WARNING_SECONDS, partial(self._sockets.refresh, warned))
+
+    def _addressed(self) -> bool:
+        return self._sockets.greeted if self._sockets.enabled else self._poster.url is not None
 
     # ---------------------------------------------------------------- sending
 
@@ -116,10 +120,10 @@ class Courier:
         """
         for envelope in envelopes:
             self._state.put_undelivered(envelope, 0)
-        if self._url is None:
-            self._unaddressed.append((envelopes, together))
-        else:
+        if self._addressed():
             self._start(envelopes, together=together, hold=hold)
+        else:
+            self._unaddressed.append((envelopes, together))
 
     def forget(self) -> None:
         """Give up whatever is being delivered or waits, and the record of attempts."""
@@ -142,40 +146,47 @@ class Courier:
     async def attempt(
         self, envelope: Json, retry_num: int | None = None, reason: str | None = None
     ) -> Delivery:
-        """One request to the app, recorded; never raises for what the app or the network does."""
-        body = json.dumps(envelope).encode()
-        headers = sign(self._secret, body)
+        """One delivery to the app, recorded; never raises for what the app or the network does."""
         if retry_num is not None:
-            reason = reason or "http_timeout"
-            headers |= {"x-slack-retry-num": str(retry_num), "x-slack-retry-reason": reason}
+            reason = reason or ("timeout" if self.socket_mode else "http_timeout")
         at, started = time.time(), time.perf_counter()
-        status, failure, no_retry = await self._post(body, headers)
+        if self.socket_mode:
+            answer = await self._sockets.send("events_api", envelope, retry_num, reason)
+        else:
+            answer = await self._poster.event(envelope, retry_num, reason)
+        return self._recorded(envelope, answer, at, started, (retry_num, reason))
+
+    async def interact(self, payload: Json) -> Delivery:
+        """Give the app an interaction, once: Slack does not retry those."""
+        at, started = time.time(), time.perf_counter()
+        if self.socket_mode:
+            answer = await self._sockets.send("interactive", payload)
+        else:
+            answer = await self._poster.interaction(payload)
+        return self._recorded(payload, answer, at, started)
+
+    def _recorded(
+        self,
+        body: Json,
+        answer: Answer,
+        at: float,
+        started: float,
+        retry: tuple[int | None, str | None] = (None, None),
+    ) -> Delivery:
         delivery = Delivery(
-            event_id=envelope.get("event_id", ""),
-            type=envelope.get("event", envelope)["type"],
-            ts=message_ts(envelope),
-            retry_num=retry_num,
-            retry_reason=reason,
-            status=status,
+            event_id=body.get("event_id", ""),
+            type=body.get("event", body)["type"],
+            ts=message_ts(body),
+            retry_num=retry[0],
+            retry_reason=retry[1],
+            status=answer.status,
             ms=(time.perf_counter() - started) * 1_000,
             at=at,
-            failure=failure,
-            no_retry=no_retry,
+            failure=answer.failure,
+            no_retry=answer.no_retry,
         )
         self.deliveries.append(delivery)
         return delivery
-
-    async def verify(self) -> bool:
-        """Send the url_verification challenge; whether the app gave it back."""
-        challenge = secrets.token_urlsafe(24)
-        envelope = {"token": "", "challenge": challenge, "type": "url_verification"}
-        body = json.dumps(envelope).encode()
-        if self._url is None:
-            raise LookupError("the local Slack has no request_url to verify")
-        async with self._http.post(
-            self._url, data=body, headers=sign(self._secret, body)
-        ) as response:
-            return _taken(response) and challenge in await response.text()
 
     # ----------------------------------------------------------- one campaign
 
@@ -257,36 +268,22 @@ class Courier:
         if not self._active:
             self._idle.set()
 
-    async def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, str | None, bool]:
-        if self._url is None:
-            return 0, "connection_failed", False
-        # aiohttp counts the last, unfollowed redirect too.
-        redirects = _MAX_REDIRECTS + 1
+    def _later(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        self._task(partial(self._delayed, seconds, work))
+
+    async def _delayed(
+        self, seconds: float, work: Callable[[], Awaitable[None]], mark: object
+    ) -> None:
         try:
-            async with self._http.post(
-                self._url, data=body, headers=headers, max_redirects=redirects
-            ) as response:
-                failure = None if _taken(response) else "http_error"
-                return response.status, failure, response.headers.get("x-slack-no-retry") == "1"
-        except TimeoutError:
-            return 0, "http_timeout", False
-        except aiohttp.TooManyRedirects:
-            return 0, "too_many_redirects", False
-        except (aiohttp.ClientSSLError, ssl.SSLError):
-            return 0, "ssl_error", False
-        except (aiohttp.ClientConnectionError, OSError):
-            return 0, "connection_failed", False
-        except aiohttp.ClientError:
-            return 0, "unknown_error", False
-
-
-def _taken(response: aiohttp.ClientResponse) -> bool:
-    return response.status // 100 == 2  # noqa: PLR2004  # 2xx
+            await self._pause(mark, seconds)
+            await work()
+        finally:
+            self._end(mark)
 
 
 def message_ts(envelope: Json) -> str | None:
-    """The ts of the message that an event is about, whatever its subtype."""
+    """The ts of the message, or of the thread, that an event is about, whatever its kind."""
     event = envelope.get("event", {})
-    nested = event.get("message") or event.get("previous_message") or event
-    ts: str | None = nested.get("ts")
+    nested = event.get("message") or event.get("previous_message") or event.get("item") or event
+    ts: str | None = nested.get("ts") or event.get("thread_ts")
     return ts

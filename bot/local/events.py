@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.local import seed, text
-from bot.local.model import Channel, Json, Message
+from bot.local.model import Channel, Json, Message, Status
 from bot.local.shapes import message_json
 from bot.local.state import State
 
@@ -92,6 +92,33 @@ class Events:
             envelopes.append(envelope)
         return envelopes
 
+    def reacted(self, kind: str, message: Message, user: str, name: str) -> list[Json]:
+        """A reaction that came or went: `reaction_added`, `reaction_removed`."""
+        item = {"type": "message", "channel": message.channel, "ts": message.ts}
+        author = {"item_user": message.user} if message.user else {}
+        event: Json = {"type": kind, "user": user, "reaction": name, "item": item, **author}
+        return self._about(message.channel, event)
+
+    def joined(self, channel: Channel, inviter: str) -> list[Json]:
+        """Our bot was invited: `member_joined_channel`."""
+        letter = "C" if channel.kind == "channel" else "G"
+        event: Json = {"type": "member_joined_channel", "user": self._who.bot_user_id}
+        event |= {"channel": channel.id, "channel_type": letter, "team": self._who.team_id}
+        return self._about(channel.id, event | {"inviter": inviter})
+
+    def stopped(self, channel: str, thread_ts: str, user: str, streams: list[str]) -> list[Json]:
+        """The stop button: `agent_session_stopped`; the team is on the envelope only."""
+        event: Json = {"type": "agent_session_stopped", "channel": channel, "user": user}
+        event |= {"thread_ts": thread_ts, "streaming_message_ts": streams}
+        return self._about(channel, event)
+
+    def renamed(self, before: Status | None, after: Status, user: str) -> list[Json]:
+        """A person's new title: `agent_session_title_changed`; without an old one it names none."""
+        old = {"previous_title": before.title} if before is not None and before.title else {}
+        event: Json = {"type": "agent_session_title_changed", "channel": after.channel}
+        event |= {"thread_ts": after.thread_ts, "title": after.title, "user": user, **old}
+        return self._about(after.channel, event | {"team_id": self._who.team_id})
+
     def snapshot(self, message: Message) -> Json:
         """What `changed` and `deleted` want to be given as it was before."""
         return message_json(self._state, message)
@@ -135,6 +162,10 @@ class Events:
             return channel.shared_with[0]
         return message.team
 
+    def _about(self, channel_id: str, event: Json) -> list[Json]:
+        event["event_ts"] = self._state.next_ts()
+        return self._wrapped(self._state.channels[channel_id], event, self._who.team_id)
+
     def _wrapped(self, channel: Channel, event: Json, outer_team: str) -> list[Json]:
         kind = event["type"]
         wanted = _SUBSCRIPTION[channel.kind] if kind == "message" else kind
@@ -166,8 +197,13 @@ class Events:
                 }
             ],
             "is_ext_shared_channel": shared,
-            "event_context": _opaque(context | {"cid": event.get("channel", "")}),
+            "event_context": _opaque(context | {"cid": _channel_id(event)}),
         }
+
+
+def _channel_id(event: Json) -> str:
+    channel: str = event.get("channel") or event.get("item", {}).get("channel", "")
+    return channel
 
 
 def _opaque(value: Any) -> str:

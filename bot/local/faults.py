@@ -12,6 +12,8 @@ ApiFault = Literal[
     "stall_after",  # happens, then waits `seconds`
     "ratelimit",  # 429 with `retry_after`
     "api_error",  # ok: false with `error`
+    # The method does not exist: unknown_method, or `error` (feature_disabled), or `status` 404.
+    "method_unknown",
 ]
 ReadFault = Literal["stale"]  # listings hide posts younger than `seconds`
 EventFault = Literal[
@@ -29,6 +31,8 @@ WorkspaceFault = Literal[
     "invite_bot",
     "disable_agent_features",
     "enable_agent_features",
+    "expire_streams",  # every open stream is over, as five minutes after its start
+    "drop_sockets",  # every web socket is cut
 ]
 FaultKind = ApiFault | ReadFault | EventFault | WorkspaceFault
 

@@ -7,6 +7,7 @@ Json = dict[str, Any]
 UserKind = Literal["member", "admin", "guest", "connect", "bot", "app"]
 ChannelKind = Literal["channel", "group", "mpim", "im"]
 Twins = Literal["message_first", "mention_first", "together"]
+StreamingState = Literal["in_progress", "completed", "errored"]
 
 
 class SlackError(Exception):
@@ -50,8 +51,27 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """What a streamed message holds beyond its text; `started` is the server's clock.
+
+    `parts` are its texts, cards and blocks in their order; `mode` is fixed by the first content.
+    """
+
+    started: float
+    display: str = "timeline"
+    mode: str = ""
+    plan: str = ""
+    parts: list[Json] = field(default_factory=list)
+    tasks: dict[str, Json] = field(default_factory=dict)
+    stopped_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One message as it stands now; `thread_ts` is None for a root, `at` is the server's clock."""
+    """One message as it stands now; `thread_ts` is None for a root, `at` is the server's clock.
+
+    `streaming_state` is None for a message that was posted rather than streamed.
+    """
 
     channel: str
     ts: str
@@ -69,6 +89,14 @@ class Message:
     files: list[Json] = field(default_factory=list)
     edited: Json | None = None
     metadata: Json | None = None
+    reactions: list[Json] = field(default_factory=list)
+    streaming_state: StreamingState | None = None
+    stream: Stream | None = None
+
+    @property
+    def tasks(self) -> list[Json]:
+        """The task cards that a streamed message shows, in the order in which they came."""
+        return list(self.stream.tasks.values()) if self.stream else []
 
     @property
     def root(self) -> str:

@@ -1,4 +1,4 @@
-"""What people do in the workspace: write, edit, delete."""
+"""What people do in the workspace: write, edit, delete, react, stop and rename."""
 
 import secrets
 import time
@@ -8,7 +8,18 @@ from dataclasses import replace
 from typing import TypedDict, Unpack
 
 from bot.local import text as texts
-from bot.local.model import Channel, Json, Message, SlackError, Twins, User
+from bot.local.model import (
+    Channel,
+    Json,
+    Message,
+    SlackError,
+    Status,
+    Twins,
+    User,
+    invalid_arguments,
+)
+from bot.local.reactions import with_reaction, without_reaction
+from bot.local.sessions import checked_title
 from bot.local.shapes import file_json
 from bot.local.workspace import Workspace
 
@@ -41,7 +52,7 @@ class People:
 
     def say(self, user: str, channel: str, text: str, **options: Unpack[Saying]) -> Message:
         """Post as that user; `@name` becomes a mention."""
-        author, place = self._workspace.user(user), self._place(channel)
+        author, place = self._inside(user, channel)
         message = self._message(author, place, text, options)
         self._send(self._workspace.post(message), options)
         return message
@@ -65,6 +76,8 @@ class People:
     def unfurl(self, channel: str, ts: str, url: str) -> Message:
         """Attach a link preview: `message_changed` without an edit of the text."""
         before = self._workspace.message(self._workspace.channel(channel), ts)
+        if before.streaming_state is not None:
+            raise SlackError("cannot_unfurl_message")
         preview: Json = {"id": 1, "from_url": url, "fallback": url, "title": url}
         after = replace(before, attachments=[*before.attachments, preview])
         self._workspace.publish(self._workspace.change(before, after))
@@ -75,6 +88,42 @@ class People:
         message = self._workspace.message(self._workspace.channel(channel), ts)
         self._send(self._workspace.remove(message), options)
 
+    def react(self, user: str, channel: str, ts: str, name: str, *, away: bool = False) -> Message:
+        """Put a reaction to a message as that user, or take it away."""
+        person, place = self._inside(user, channel)
+        message = self._workspace.message(place, ts)
+        change = without_reaction if away else with_reaction
+        reactions = change(message.reactions, person.id, name)
+        kind = "reaction_removed" if away else "reaction_added"
+        self._workspace.react(message, reactions, (kind, person.id, name))
+        return self._workspace.message(place, ts)
+
+    def stop(self, user: str, channel: str, thread_ts: str) -> list[str]:
+        """Press the stop button of a thread's session; returns the ts of the streams it ended."""
+        person, place = self._inside(user, channel)
+        self._session(place, thread_ts)
+        return self._workspace.stop(place, thread_ts, person)
+
+    def rename(self, user: str, channel: str, thread_ts: str, title: str) -> Status:
+        """Give a thread's session another title."""
+        person, place = self._inside(user, channel)
+        if not checked_title(title):
+            raise invalid_arguments("missing required field: title")
+        self._session(place, thread_ts)
+        return self._workspace.rename(place, thread_ts, title, person)
+
+    def _inside(self, user: str, channel: str) -> tuple[User, Channel]:
+        person, place = self._workspace.user(user), self._place(channel)
+        if person.id not in place.members:
+            raise SlackError("not_in_channel")
+        return person, place
+
+    def _session(self, place: Channel, thread_ts: str) -> None:
+        self._workspace.thread_root(place, thread_ts)
+        known = self._workspace.sessions.known(place.id, thread_ts)
+        if known is None and place.kind != "im":
+            raise SlackError("session_not_found")
+
     def _place(self, channel: str) -> Channel:
         place = self._workspace.channel(channel)
         if place.archived:
@@ -82,8 +131,6 @@ class People:
         return place
 
     def _message(self, author: User, place: Channel, text: str, options: Saying) -> Message:
-        if author.id not in place.members:
-            raise SlackError("not_in_channel")
         typed = texts.typed(text, self._workspace.state.user_ids)
         files = self._files(author, place, options.get("files", ()))
         if not typed and not files:

@@ -8,26 +8,29 @@ from typing import Self, Unpack
 
 from aiohttp import web
 
-from bot.local.control import Control, shown_state
-from bot.local.deliver import sign
+from bot.local.control import Control
 from bot.local.faults import Fault, FaultKind, FaultOptions
-from bot.local.model import Call, Delivery, Ephemeral, Json, Message, SlackError, Status
+from bot.local.model import Json, Message, SlackError
 from bot.local.people import Delivering, People, Saying
+from bot.local.posting import sign
+from bot.local.settings import Options, Settings
+from bot.local.view import View
 from bot.local.webapi import WebApi
-from bot.local.webapi_agents import shown_status
-from bot.local.workspace import Options, Settings, Workspace
+from bot.local.workspace import Workspace
 
 _HOST = "127.0.0.1"
 _MAX_BODY = 4 * 1024 * 1024
 _SHUTDOWN_SECONDS = 0.2  # a call stalled by a fault is cut off
 
 
-class LocalSlack:
+class LocalSlack(View):
     """Plays Slack on 127.0.0.1 for `slack_sdk` and Bolt; an async context manager.
 
     `data` names the SQLite file that keeps the workspace; None keeps it in memory. A taken port
-    raises OSError. The gestures raise SlackError, by Slack's name, where Slack would refuse.
-    Everything but `__init__` needs the server to be running.
+    raises OSError. `options` are explained at `bot.local.settings.Settings`. The gestures raise
+    SlackError, by Slack's name, where Slack would refuse. Events beyond messages and mentions
+    (reactions, agent sessions, joins) come only when `subscriptions` names them, reactions need
+    their `scopes`. Everything but `__init__` needs the server to be running.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class LocalSlack:
         async with AsyncExitStack() as stack:
             self.workspace = Workspace(self._settings, self._data)
             stack.callback(self.workspace.state.close)
+            await stack.enter_async_context(self.workspace.poster)
             await stack.enter_async_context(self.workspace.courier)
             self._people = People(self.workspace)
             runner = web.AppRunner(
@@ -50,6 +54,7 @@ class LocalSlack:
             await runner.setup()
             await web.TCPSite(runner, _HOST, self._port).start()
             self.url = f"http://{_HOST}:{runner.addresses[0][1]}"
+            self.workspace.sockets.url = f"ws://{self.url.removeprefix('http://')}/link/"
             self.request_url = self._settings.request_url
             self._stack = stack.pop_all()
         return self
@@ -68,49 +73,14 @@ class LocalSlack:
         application.add_routes(
             [web.post("/api/{method}", api.handle), web.get("/api/{method}", api.handle)]
         )
+        application.add_routes([web.get("/link/", self.workspace.sockets.handle)])
         application.add_routes(Control(self.workspace).routes())
+        application.on_shutdown.append(self.workspace.sockets.close)
         return application
-
-    # ---------------------------------------------------------------- who and where
-
-    @property
-    def api_url(self) -> str:
-        """The Web API's base, as `slack_sdk` wants it."""
-        return f"{self.url}/api/"
-
-    @property
-    def team_id(self) -> str:
-        """The workspace that the app is installed in."""
-        return self.workspace.who.team_id
-
-    @property
-    def api_app_id(self) -> str:
-        """Our app."""
-        return self.workspace.who.api_app_id
-
-    @property
-    def bot_user_id(self) -> str:
-        """Our app's user, the one that people mention."""
-        return self.workspace.who.bot_user_id
-
-    @property
-    def bot_id(self) -> str:
-        """Our app's bot."""
-        return self.workspace.who.bot_id
-
-    @property
-    def bot_token(self) -> str:
-        """The token that the Web API accepts."""
-        return self.workspace.bot_token
-
-    @property
-    def signing_secret(self) -> str:
-        """What requests to the app are signed with."""
-        return self.workspace.signing_secret
 
     @property
     def request_url(self) -> str | None:
-        """Where events go; those of the time before it was set follow when it is."""
+        """Where events go without Socket Mode; earlier ones follow when it is set."""
         return self.workspace.courier.request_url
 
     @request_url.setter
@@ -118,18 +88,20 @@ class LocalSlack:
         self.workspace.courier.request_url = url
 
     @property
-    def users(self) -> dict[str, str]:
-        """User ids by name."""
-        return dict(self.workspace.state.user_ids)
+    def socket_mode(self) -> bool:
+        """Whether events go to web sockets; off, all of them are closed with `link_disabled`.
 
-    @property
-    def channels(self) -> dict[str, str]:
-        """Channel ids by name, without direct messages."""
-        return dict(self.workspace.state.channel_ids)
+        Events of the time before the first connection follow when it is made.
+        """
+        return self.workspace.courier.socket_mode
 
-    def dm(self, user: str) -> str:
-        """The id of the direct message between our bot and that user."""
-        return self.workspace.dm(self.workspace.user(user)).id
+    @socket_mode.setter
+    def socket_mode(self, wanted: bool) -> None:
+        self.workspace.courier.socket_mode = wanted
+
+    async def refresh_connections(self) -> None:
+        """Warn every web socket; those still there in ten seconds of the clock are closed."""
+        await self.workspace.courier.refresh_connections()
 
     def add_user(self, name: str, team_id: str | None = None) -> str:
         """One more person (a stranger when `team_id` is another team); returns the id."""
@@ -159,11 +131,30 @@ class LocalSlack:
         """Delete a message."""
         self._people.delete(channel, ts, **options)
 
+    async def react(self, user: str, channel: str, ts: str, name: str) -> Message:
+        """React to a message as that user."""
+        return self._people.react(user, channel, ts, name)
+
+    async def unreact(self, user: str, channel: str, ts: str, name: str) -> Message:
+        """Take that user's reaction away."""
+        return self._people.react(user, channel, ts, name, away=True)
+
+    async def stop(self, user: str, channel: str, thread_ts: str) -> list[str]:
+        """Press a thread's stop button; returns the ts of the streams that Slack ended.
+
+        It works after the end too, as a late click does. The status is left to the app.
+        """
+        return self._people.stop(user, channel, thread_ts)
+
+    async def rename(self, user: str, channel: str, thread_ts: str, title: str) -> None:
+        """Give the agent session of a thread another title as that user."""
+        self._people.rename(user, channel, thread_ts, title)
+
     # ----------------------------------------------------------------------- events
 
     def envelopes(self, ts_or_event_id: str) -> list[Json]:
         """The events about a message, oldest first, or the one event of that id."""
-        return self.workspace.envelopes(ts_or_event_id)
+        return self.workspace.ledger.about(ts_or_event_id)
 
     async def redeliver(self, ts_or_event_id: str, times: int = 1) -> None:
         """Deliver the events of a message, or one event, again, marked as retries."""
@@ -177,6 +168,10 @@ class LocalSlack:
         """One attempt, now; the status of the answer, 0 when none came within 3 s."""
         return (await self.workspace.courier.attempt(envelope, retry_num)).status
 
+    async def interact(self, payload: Json) -> int:
+        """Give the app an interaction payload, once; the status, 0 without an answer in 3 s."""
+        return (await self.workspace.courier.interact(payload)).status
+
     def sign(self, body: bytes | str, timestamp: int | None = None) -> dict[str, str]:
         """The headers of a request that Slack would send with this body."""
         raw = body.encode() if isinstance(body, str) else body
@@ -184,61 +179,11 @@ class LocalSlack:
 
     async def verify_request_url(self) -> bool:
         """Send the url_verification challenge; whether the app gave it back."""
-        return await self.workspace.courier.verify()
+        return await self.workspace.poster.verify()
 
     async def settle(self) -> None:
         """Return when no delivery is under way but those that wait for a later time."""
         await self.workspace.courier.settle()
-
-    # ------------------------------------------------------------------- what is seen
-
-    def replies(self, channel: str, thread_ts: str) -> list[Message]:
-        """What a person sees in that thread, its root first; empty when there is none."""
-        place = self.workspace.channel(channel)
-        state = self.workspace.state
-        root = state.message(place.id, thread_ts)
-        if root is None:
-            return []
-        return [root, *state.pick(place.id, state.reply_ts(place.id, thread_ts))]
-
-    def history(self, channel: str) -> list[Message]:
-        """What a person sees in the channel itself, oldest first."""
-        place = self.workspace.channel(channel)
-        return self.workspace.state.pick(place.id, self.workspace.state.top_ts(place.id))
-
-    def shown_status(self, channel: str, thread_ts: str) -> str | None:
-        """What the thread shows of its agent now; None without an agent session."""
-        place = self.workspace.channel(channel)
-        return shown_status(self.workspace, place.id, thread_ts)
-
-    @property
-    def ephemerals(self) -> list[Ephemeral]:
-        """Messages that one person saw, oldest first."""
-        return list(self.workspace.state.ephemerals)
-
-    @property
-    def statuses(self) -> list[Status]:
-        """Changes of agent sessions, oldest first."""
-        return list(self.workspace.state.statuses)
-
-    @property
-    def calls(self) -> list[Call]:
-        """Web API calls received (the newest 20,000), oldest first."""
-        return list(self.workspace.calls)
-
-    @property
-    def deliveries(self) -> list[Delivery]:
-        """Attempts to deliver an event (the newest 20,000), oldest first."""
-        return list(self.workspace.courier.deliveries)
-
-    @property
-    def unknown_methods(self) -> dict[str, int]:
-        """Web API methods that were called and do not exist here, with how often."""
-        return dict(self.workspace.unknown_methods)
-
-    def state(self, limit: int = 1_000) -> Json:
-        """The same as `GET /_control/state`."""
-        return shown_state(self.workspace, limit)
 
     # --------------------------------------------------------------- time and faults
 
@@ -251,9 +196,9 @@ class LocalSlack:
         self.workspace.faults.clear()
 
     def advance(self, seconds: float) -> None:
-        """Move the clock of limits, retries, delayed events and stale listings forward."""
-        self.workspace.clock.advance(seconds)
+        """Move the clock of limits, retries, streams, statuses and stale listings forward."""
+        self.workspace.advance(seconds)
 
     def reset(self) -> None:
-        """Back to the first start, with the same token and signing secret."""
+        """Back to the first start, with the same tokens and signing secret."""
         self.workspace.reset()

@@ -108,7 +108,7 @@ def message_json(state: State, message: Message, *, metadata: bool = False) -> J
         if (value := getattr(message, name)) is not None:
             shown[name] = value
     shown |= {"text": message.text, "ts": message.ts, "team": message.team}
-    for name in ("blocks", "attachments", "files", "edited"):
+    for name in ("blocks", "attachments", "files", "edited", "reactions", "streaming_state"):
         if value := getattr(message, name):
             shown[name] = value
     if message.files:

@@ -5,11 +5,11 @@ import sqlite3
 import time
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from bot.local.model import Channel, Ephemeral, Json, Message, Status, User
+from bot.local.model import Channel, Ephemeral, Json, Message, Status, Stream, User
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS undelivered (
 
 
 def _body(record: Any) -> str:
-    return json.dumps({f.name: getattr(record, f.name) for f in fields(record)})
+    return json.dumps({f.name: getattr(record, f.name) for f in fields(record)}, default=asdict)
 
 
 class Thread(list[str]):
@@ -87,7 +87,8 @@ class State:
             channel |= {name: tuple(channel[name]) for name in ("members", "shared_with")}
             self._index_channel(Channel(**channel))
         for message in self._rows("SELECT body FROM messages ORDER BY ts"):
-            self._index(Message(**message))
+            stream = message.pop("stream", None)
+            self._index(Message(**message, stream=Stream(**stream) if stream else None))
         self.ephemerals += [Ephemeral(**row) for row in self._rows("SELECT body FROM ephemerals")]
         for row in self._rows("SELECT body FROM statuses"):
             self._index_status(Status(**row))
@@ -246,4 +247,7 @@ def _tombstone(message: Message) -> Message:
         files=[],
         metadata=None,
         edited=None,
+        reactions=[],
+        streaming_state=None,
+        stream=None,
     )

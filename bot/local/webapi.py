@@ -13,21 +13,29 @@ from aiohttp import web
 from bot.local.arguments import Arguments, read_arguments
 from bot.local.faults import API_FAULTS, Fault
 from bot.local.model import Call, Json, SlackError
+from bot.local.repeats import Repeats
 from bot.local.webapi_agents import Agents
 from bot.local.webapi_chat import Chat
+from bot.local.webapi_reactions import Reactions
 from bot.local.webapi_read import Reading
+from bot.local.webapi_streams import StreamMethods
 from bot.local.workspace import Workspace
 
 _PREFIX = {"channel": "channels", "group": "groups", "im": "im", "mpim": "mpim"}
 _NOTHING: Json = {}
+_NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method's work and the scope it needs; `{kind}` stands for the conversation's kind."""
+    """A method's work and the scope it needs; `{kind}` stands for the conversation's kind.
+
+    `app_level` methods take the app's token, all others the bot's.
+    """
 
     work: Callable[[Arguments], Json]
     scope: str = ""
+    app_level: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +50,32 @@ class WebApi:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        chat, agents, reading = Chat(workspace), Agents(workspace), Reading(workspace)
-        self._methods = {
-            "auth.test": Method(reading.auth_test),
+        self._methods = self._writing() | self._reading()
+
+    def _writing(self) -> dict[str, Method]:
+        repeats = Repeats(self._workspace)
+        chat, streams = Chat(self._workspace, repeats), StreamMethods(self._workspace, repeats)
+        agents, reactions = Agents(self._workspace), Reactions(self._workspace)
+        return {
             "chat.postMessage": Method(chat.post_message, "chat:write"),
             "chat.update": Method(chat.update, "chat:write"),
             "chat.delete": Method(chat.delete, "chat:write"),
             "chat.postEphemeral": Method(chat.post_ephemeral, "chat:write"),
+            "chat.startStream": Method(streams.start, "chat:write"),
+            "chat.appendStream": Method(streams.append, "chat:write"),
+            "chat.stopStream": Method(streams.stop, "chat:write"),
             "agents.sessions.setStatus": Method(agents.set_status, "chat:write"),
             "agents.sessions.rename": Method(agents.rename, "chat:write"),
+            "reactions.add": Method(reactions.add, "reactions:write"),
+            "reactions.remove": Method(reactions.remove, "reactions:write"),
+            "reactions.get": Method(reactions.get, "reactions:read"),
+        }
+
+    def _reading(self) -> dict[str, Method]:
+        reading = Reading(self._workspace)
+        return {
+            "auth.test": Method(reading.auth_test),
+            "apps.connections.open": Method(self._open_connection, app_level=True),
             "conversations.replies": Method(reading.replies, "{kind}:history"),
             "conversations.history": Method(reading.history, "{kind}:history"),
             "conversations.info": Method(reading.info, "{kind}:read"),
@@ -90,21 +115,30 @@ class WebApi:
         if known is None:
             self._workspace.unknown_methods[method] += 1
             raise SlackError("unknown_method", req_method=method)
-        self._check_token(args, request)
+        self._check_token(known, args, request)
+        if known.app_level and request.method != "POST":
+            raise SlackError("insecure_request")
         if self._workspace.settings.limits:
             channel = args.text("channel")
             if wait := self._workspace.limits.take(method, channel):
                 return _limited(wait)
         self._check_scope(known, args)
+        self._workspace.streams.expire()
         return _Outcome({"ok": True, **known.work(args)})
 
-    def _check_token(self, args: Arguments, request: web.Request) -> None:
+    def _open_connection(self, _args: Arguments) -> Json:
+        return {"url": self._workspace.sockets.open()}
+
+    def _check_token(self, method: Method, args: Arguments, request: web.Request) -> None:
         scheme, _, header = request.headers.get("Authorization", "").partition(" ")
         token = header if scheme.lower() == "bearer" else args.text("token")
         if not token:
             raise SlackError("not_authed")
-        if token != self._workspace.bot_token:
+        known = {self._workspace.bot_token: False, self._workspace.app_token: True}
+        if token not in known:
             raise SlackError("invalid_auth")
+        if known[token] != method.app_level:
+            raise SlackError("not_allowed_token_type")
         if self._workspace.token_error is not None:
             raise SlackError(self._workspace.token_error)
 
@@ -113,10 +147,8 @@ class WebApi:
         channel = self._workspace.state.channels.get(args.text("channel"))
         kind = _PREFIX[channel.kind] if channel is not None else "channels"
         needed = method.scope.format(kind=kind, open="mpim" if several else "im")
-        granted = self._workspace.settings.scopes
-        if needed and needed not in granted:
-            provided = ",".join(sorted(granted))
-            raise SlackError("missing_scope", needed=needed, provided=provided)
+        if needed:
+            self._workspace.need_scope(needed)
 
     def _respond(
         self, method: str, args: Arguments, outcome: _Outcome, fault: Fault | None
@@ -128,6 +160,8 @@ class WebApi:
         call = Call(method, shown, outcome.answer, recorded, time.time(), kind)
         self._workspace.calls.append(call)
         answer = outcome.answer if status < 500 else _NOTHING  # noqa: PLR2004  # 5xx
+        if status == _NOT_FOUND:
+            return web.Response(status=status, text="Not found")
         response = web.json_response(answer, status=status)
         response.headers["x-oauth-scopes"] = ",".join(sorted(self._workspace.settings.scopes))
         if outcome.retry_after is not None:
@@ -156,5 +190,14 @@ def _failed(fault: Fault | None) -> _Outcome | None:
             return _limited(fault.retry_after)
         case "api_error":
             return _Outcome({"ok": False, "error": fault.error})
+        case "method_unknown":
+            return _missing(fault)
         case _:
             return None
+
+
+def _missing(fault: Fault) -> _Outcome:
+    if fault.status == _NOT_FOUND:
+        return _Outcome(_NOTHING, _NOT_FOUND)
+    chosen = fault.error != Fault(fault.kind).error
+    return _Outcome({"ok": False, "error": fault.error if chosen else "unknown_method"})

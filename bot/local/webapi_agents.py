@@ -1,15 +1,12 @@
 """agents.sessions.*: what a thread shows of its agent (docs.slack.dev/ai/agent-sessions)."""
 
-import time
-
 from bot.local.arguments import Arguments
-from bot.local.model import Channel, Json, SlackError, Status, invalid_arguments
+from bot.local.model import Channel, Json, SlackError, invalid_arguments
+from bot.local.sessions import STATUSES, checked_title
 from bot.local.webapi_chat import warning
 from bot.local.workspace import Workspace
 
-STATUSES = frozenset({"processing", "active", "suspended", "closed"})
-MAX_TITLE = 200
-PROCESSING_SECONDS = 3_600.0  # then Slack takes "Working…" away by itself
+CUSTOM = frozenset({"icon_emoji", "icon_url", "username"})
 _STOP_EVENT = "agent_session_stopped"
 
 
@@ -27,25 +24,29 @@ class Agents:
             raise SlackError("invalid_status")
         if "initiator_user_id" in args:
             self._workspace.user(args.text("initiator_user_id"))
-        known = self._workspace.state.sessions.get((channel.id, thread_ts))
-        title = known.title if known else _title(args) or None
-        self._record(channel, thread_ts, status, title)
+        if any(name in args for name in CUSTOM):
+            self._workspace.need_scope("chat:write.customize")
+        title = checked_title(args.text("title"))
+        now = self._workspace.sessions.set_status(channel.id, thread_ts, status, title)
         answer: Json = {"status": status, "agent_status": status}
-        answer |= {"title": title} if title else {}
+        answer |= {"title": now.title} if now.title else {}
         if _STOP_EVENT not in self._workspace.settings.subscriptions:
             answer |= warning(f"missing_{_STOP_EVENT}_event_subscription")
         return answer
 
     def rename(self, args: Arguments) -> Json:
-        """agents.sessions.rename; every thread of a direct message has a session."""
-        title = _title(args)
+        """agents.sessions.rename; every thread of a direct message has a session.
+
+        Only a person's new title is told by an event, so this one is not.
+        """
+        title = checked_title(args.text("title"))
         if not title:
             raise invalid_arguments("missing required field: title")
         channel, thread_ts = self._session(args)
-        known = self._workspace.state.sessions.get((channel.id, thread_ts))
+        known = self._workspace.sessions.known(channel.id, thread_ts)
         if known is None and channel.kind != "im":
             raise SlackError("session_not_found")
-        self._record(channel, thread_ts, known.status if known else "active", title)
+        self._workspace.sessions.rename(channel.id, thread_ts, title)
         return {"title": title}
 
     def _session(self, args: Arguments) -> tuple[Channel, str]:
@@ -60,24 +61,3 @@ class Agents:
         if root is None or root.thread_ts is not None:
             raise invalid_arguments("thread_ts is not the root of a thread")
         return channel, root.ts
-
-    def _record(self, channel: Channel, thread_ts: str, status: str, title: str | None) -> None:
-        clock = self._workspace.clock.now()
-        change = Status(channel.id, thread_ts, status, title, time.time(), clock)
-        self._workspace.state.add_status(change)
-
-
-def shown_status(workspace: Workspace, channel: str, thread_ts: str) -> str | None:
-    """What the thread shows now: its last status, with `processing` ended after an hour."""
-    last = workspace.state.sessions.get((channel, thread_ts))
-    if last is None:
-        return None
-    over = workspace.clock.now() - last.clock >= PROCESSING_SECONDS
-    return "active" if last.status == "processing" and over else last.status
-
-
-def _title(args: Arguments) -> str:
-    title = args.text("title")
-    if len(title) > MAX_TITLE:
-        raise invalid_arguments(f"must be less than {MAX_TITLE + 1} characters: title")
-    return title

@@ -6,24 +6,23 @@ from dataclasses import replace
 
 from bot.local import checks, text as texts
 from bot.local.arguments import Arguments
-from bot.local.model import Channel, Ephemeral, Json, Message, SlackError
+from bot.local.model import Channel, Ephemeral, Json, Message, SlackError, Stream
+from bot.local.repeats import Repeats
 from bot.local.shapes import message_json
 from bot.local.workspace import Workspace
-
-CLIENT_MSG_ID_SECONDS = 3_600.0  # our reading; Slack states no window
 
 
 class Chat:
     """The methods under `chat.`; each takes the call's arguments and returns its answer."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, repeats: Repeats) -> None:
         self._workspace = workspace
-        self._by_client_msg_id: dict[str, Message] = {}
+        self._repeats = repeats
 
     def post_message(self, args: Arguments) -> Json:
         """chat.postMessage; a user id posts to that user's direct message."""
         channel = self._target(args.text("channel"))
-        if swallowed := self._repeated(args):
+        if swallowed := self._repeats.first(args):
             return self._posted(swallowed)
         content = _content(args, checks.MAX_TEXT)
         message = self._written(channel, args, content)
@@ -34,22 +33,29 @@ class Chat:
         if "metadata" in args:
             message = replace(message, metadata=checks.check_metadata(args.raw("metadata")))
         self._workspace.publish(self._workspace.post(message))
-        if message.client_msg_id is not None:
-            self._by_client_msg_id[message.client_msg_id] = message
+        self._repeats.keep(message)
         truncated = len(args.text("text")) > checks.MAX_TEXT
         return self._posted(message) | (warning("message_truncated") if truncated else {})
 
     def update(self, args: Arguments) -> Json:
-        """chat.update; only our own messages, metadata is kept unless given anew."""
-        channel = self._known(args.text("channel"))
+        """chat.update; only our own messages, metadata is kept unless given anew.
+
+        Of a finished stream nothing stays, task cards included.
+        """
+        channel = self._workspace.joined(args.text("channel"))
         before = self._workspace.message(channel, args.need("ts"))
         if before.bot_id != self._workspace.who.bot_id:
             raise SlackError("cant_update_message")
         if channel.archived:
             raise SlackError("is_inactive")
+        if before.streaming_state == "in_progress":
+            raise SlackError("streaming_state_conflict")
         if len(args.text("text")) > checks.MAX_UPDATE_TEXT:
             raise SlackError("msg_too_long")
         after = replace(before, **_content(args, checks.MAX_TEXT), edited=self._edited())
+        if before.stream is not None:
+            bare = Stream(before.stream.started, stopped_by=before.stream.stopped_by)
+            after = replace(after, stream=bare, streaming_state="completed")
         if "metadata" in args:
             after = replace(after, metadata=checks.check_metadata(args.raw("metadata")))
         self._workspace.publish(self._workspace.change(before, after))
@@ -57,9 +63,12 @@ class Chat:
 
     def delete(self, args: Arguments) -> Json:
         """chat.delete; only our own messages."""
-        channel = self._known(args.text("channel"))
+        channel = self._workspace.joined(args.text("channel"))
         message = self._workspace.message(channel, args.need("ts"))
         if message.bot_id != self._workspace.who.bot_id:
+            raise SlackError("cant_delete_message")
+        if message.streaming_state == "in_progress":
+            # On no page of Slack's; apps have met it, so a stream has to be stopped first.
             raise SlackError("cant_delete_message")
         self._workspace.publish(self._workspace.remove(message))
         return {"channel": channel.id, "ts": message.ts}
@@ -83,17 +92,9 @@ class Chat:
         state = self._workspace.state
         if name in state.users:
             return self._workspace.dm(state.users[name])
-        channel = self._known(name)
+        channel = self._workspace.joined(name)
         if channel.archived:
             raise SlackError("is_archived")
-        return channel
-
-    def _known(self, name: str) -> Channel:
-        channel = self._workspace.channel(name)
-        if self._workspace.who.bot_user_id not in channel.members:
-            # A private conversation that one is not in does not exist for one.
-            hidden = channel.kind != "channel"
-            raise SlackError("channel_not_found" if hidden else "not_in_channel")
         return channel
 
     def _written(self, channel: Channel, args: Arguments, content: Json) -> Message:
@@ -108,18 +109,6 @@ class Chat:
             client_msg_id=args.text("client_msg_id") or None,
             **content,
         )
-
-    def _repeated(self, args: Arguments) -> Message | None:
-        if not self._workspace.settings.honour_client_msg_id:
-            return None
-        first = self._by_client_msg_id.get(args.text("client_msg_id"))
-        too_old = self._workspace.clock.now() - CLIENT_MSG_ID_SECONDS
-        if first is None or first.at < too_old:
-            return None
-        standing = self._workspace.state.message(first.channel, first.ts)
-        if standing is None:
-            raise SlackError("duplicate_message_not_found")
-        return standing
 
     def _edited(self) -> Json:
         return {"user": self._workspace.who.bot_user_id, "ts": f"{int(time.time())}.000000"}
@@ -147,10 +136,11 @@ def _content(args: Arguments, most: int) -> Json:
     shown = (markdown or text)[:most]
     return {
         "text": shown or checks.fallback_text(blocks),
-        "blocks": _identified(blocks) or texts.rich_text(shown, secrets.token_hex(2)),
+        "blocks": identified(blocks) or texts.rich_text(shown, secrets.token_hex(2)),
         "attachments": attachments,
     }
 
 
-def _identified(blocks: list[Json]) -> list[Json]:
+def identified(blocks: list[Json]) -> list[Json]:
+    """The blocks with an id each."""
     return [{"block_id": secrets.token_hex(2)} | block for block in blocks]

@@ -3,74 +3,28 @@
 import secrets
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal
 
 from bot.local import seed
 from bot.local.clock import Clock
-from bot.local.deliver import RETRY_SECONDS, Courier, message_ts
-from bot.local.events import SUBSCRIPTIONS, Events, identity
+from bot.local.deliver import Courier
+from bot.local.events import Events, identity
 from bot.local.faults import Fault, Faults
+from bot.local.ledger import Ledger
 from bot.local.limits import Limits
-from bot.local.model import Call, Channel, Json, Message, SlackError, Twins, User
+from bot.local.model import Call, Channel, Json, Message, SlackError, Status, Twins, User
+from bot.local.posting import Poster
+from bot.local.sessions import Sessions
+from bot.local.settings import SCOPES, Options, Settings
+from bot.local.sockets import Sockets
 from bot.local.state import State
+from bot.local.streams import Streams
 
-SCOPES = frozenset(
-    [
-        "app_mentions:read",
-        "channels:history",
-        "channels:read",
-        "chat:write",
-        "groups:history",
-        "groups:read",
-        "im:history",
-        "im:read",
-        "im:write",
-        "mpim:history",
-        "mpim:read",
-        "mpim:write",
-        "users:read",
-    ]
-)
+__all__ = ["SCOPES", "Options", "Settings", "Workspace"]
+
 _KEPT = 20_000
-
-
-class Options(TypedDict, total=False):
-    """How a workspace may be set up; see `Settings` for what each means."""
-
-    request_url: str | None
-    signing_secret: str | None
-    limits: bool
-    clock: Literal["real", "virtual"]
-    retry_delays: Sequence[float]
-    delayed_events: bool
-    team_id: str
-    scopes: frozenset[str]
-    subscriptions: frozenset[str]
-    honour_client_msg_id: bool
-    unlisted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """`unlisted`: read limits of a distributed app outside the Marketplace.
-
-    `honour_client_msg_id`: a repeated post is swallowed; Slack promises neither that nor the
-    opposite. `delayed_events`: hourly retries for a day after the three quick ones.
-    """
-
-    request_url: str | None = None
-    signing_secret: str | None = None
-    limits: bool = True
-    clock: Literal["real", "virtual"] = "real"
-    retry_delays: Sequence[float] = RETRY_SECONDS
-    delayed_events: bool = False
-    team_id: str = seed.TEAM_ID
-    scopes: frozenset[str] = SCOPES
-    subscriptions: frozenset[str] = SUBSCRIPTIONS
-    honour_client_msg_id: bool = False
-    unlisted: bool = False
 
 
 class Workspace:
@@ -85,20 +39,26 @@ class Workspace:
         self.calls: deque[Call] = deque(maxlen=_KEPT)
         self.unknown_methods: Counter[str] = Counter()
         self.bot_token = self.state.fact("bot_token", f"xoxb-local-{secrets.token_hex(16)}")
+        app_token = f"xapp-1-{seed.APP_ID}-{secrets.randbelow(10**13)}-{secrets.token_hex(32)}"
+        self.app_token = self.state.fact("app_token", app_token)
         self.token_error: str | None = self.state.fact("token_error", "") or None
         self.agent_features = True
         self.who = identity(settings.team_id, self.state.fact("token", secrets.token_hex(12)))
         self.signing_secret = self._secret(settings.signing_secret)
         self.events = Events(self.state, self.who, settings.subscriptions)
+        self.ledger = Ledger()
+        self.poster = Poster(self.signing_secret)
+        self.sockets = Sockets(self.who.api_app_id, enabled=settings.socket_mode)
         self.courier = Courier(
             self.state,
             self.clock,
-            self.signing_secret,
+            self.poster,
+            self.sockets,
             settings.retry_delays,
             delayed_events=settings.delayed_events,
         )
-        self._envelopes: dict[str, Json] = {}
-        self._events_of: dict[str, list[str]] = {}
+        self.sessions = Sessions(self.state, self.clock)
+        self.streams = Streams(self.state, self.clock, self._changed)
         if not self.state.users:
             self._seed()
 
@@ -119,13 +79,18 @@ class Workspace:
         self.faults.clear()
         self.calls.clear()
         self.unknown_methods.clear()
-        self._envelopes.clear()
-        self._events_of.clear()
+        self.ledger.clear()
         self.limits = Limits(self.clock.now, unlisted=self.settings.unlisted)
         self.fail_tokens(None)
         self.agent_features = True
         self.state.clear()
+        self.streams.restore()
         self._seed()
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock forward, with what comes due."""
+        self.clock.advance(seconds)
+        self.streams.expire()
 
     # ------------------------------------------------------- users and channels
 
@@ -143,6 +108,21 @@ class Workspace:
         if channel is None:
             raise SlackError("channel_not_found")
         return channel
+
+    def joined(self, name: str) -> Channel:
+        """A channel that our bot is in; SlackError as Slack tells an app that is not."""
+        channel = self.channel(name)
+        if self.who.bot_user_id not in channel.members:
+            # A private conversation that one is not in does not exist for one.
+            hidden = channel.kind != "channel"
+            raise SlackError("channel_not_found" if hidden else "not_in_channel")
+        return channel
+
+    def need_scope(self, scope: str) -> None:
+        """Refuse (`missing_scope`) when our token does not carry that scope."""
+        granted = self.settings.scopes
+        if scope not in granted:
+            raise SlackError("missing_scope", needed=scope, provided=",".join(sorted(granted)))
 
     def dm(self, user: User) -> Channel:
         """The direct message between our bot and that user, opened if need be."""
@@ -194,6 +174,10 @@ class Workspace:
         others = tuple(one for one in channel.members if one != self.who.bot_user_id)
         ours = (self.who.bot_user_id,) if member else ()
         self.state.put_channel(replace(channel, members=(*ours, *others)))
+        if member and self.who.bot_user_id not in channel.members:
+            people = [one for one in others if self.state.users[one].bot_id is None]
+            inviter = next(iter(people), "")
+            self.emit(self.events.joined(self.channel(name), inviter))
 
     def fault(self, fault: Fault) -> None:
         """Misbehave as ordered; a fault of the workspace itself takes effect at once."""
@@ -212,6 +196,10 @@ class Workspace:
                 self.set_bot_member(fault.channel or "", member=fault.kind == "invite_bot")
             case "disable_agent_features" | "enable_agent_features":
                 self.agent_features = fault.kind == "enable_agent_features"
+            case "expire_streams":
+                self.streams.expire(everything=True)
+            case "drop_sockets":
+                self.sockets.drop()
             case _:
                 self.faults.add(fault)
 
@@ -222,7 +210,7 @@ class Workspace:
 
     def _end(self, error: str, *events: str) -> None:
         self.fail_tokens(error)
-        self.publish(self._keep(self.events.ended(*events)), "together")
+        self.publish(self.ledger.keep(self.events.ended(*events)), "together")
 
     # ----------------------------------------------------------------- messages
 
@@ -245,21 +233,49 @@ class Workspace:
     def post(self, message: Message) -> list[Json]:
         """Store a new message; returns its events, not yet sent."""
         self.state.put(message)
-        return self._keep(self.events.posted(message))
+        return self.ledger.keep(self.events.posted(message))
 
     def change(self, before: Message, after: Message, *, mention: bool = False) -> list[Json]:
         """Store an edit; returns its events, not yet sent."""
         previous = self.events.snapshot(before)
         self.state.put(after)
-        return self._keep(self.events.changed(previous, after, mention=mention))
+        return self.ledger.keep(self.events.changed(previous, after, mention=mention))
 
     def remove(self, message: Message) -> list[Json]:
         """Delete a message; returns its events, not yet sent."""
         previous = self.events.snapshot(message)
         self.state.remove(message)
-        return self._keep(self.events.deleted(previous, message))
+        return self.ledger.keep(self.events.deleted(previous, message))
+
+    def react(self, message: Message, reactions: list[Json], event: tuple[str, str, str]) -> None:
+        """Store a message's reactions, and send the event of that kind, user and name."""
+        after = replace(message, reactions=reactions)
+        self.state.put(after)
+        kind, user, name = event
+        self.emit(self.events.reacted(kind, after, user, name))
+
+    def stop(self, channel: Channel, thread_ts: str, user: User) -> list[str]:
+        """The stop button of a thread: its streams end, and the app is told; returns their ts."""
+        self.streams.expire()
+        stopped = self.streams.stop(channel.id, thread_ts, user.id)
+        self.emit(self.events.stopped(channel.id, thread_ts, user.id, stopped))
+        return stopped
+
+    def rename(self, channel: Channel, thread_ts: str, title: str, user: User) -> Status:
+        """A person gives the session of a thread another title, and the app is told."""
+        before = self.sessions.known(channel.id, thread_ts)
+        after = self.sessions.rename(channel.id, thread_ts, title)
+        self.emit(self.events.renamed(before, after, user.id))
+        return after
+
+    def _changed(self, before: Message, after: Message) -> None:
+        self.publish(self.change(before, after))
 
     # ------------------------------------------------------------------- events
+
+    def emit(self, envelopes: list[Json]) -> None:
+        """Remember events and start delivering them."""
+        self.publish(self.ledger.keep(envelopes))
 
     def publish(
         self, envelopes: list[Json], twins: Twins = "message_first", duplicate: int = 0
@@ -274,23 +290,3 @@ class Workspace:
         self.courier.send(envelopes[::order], together=twins == "together", hold=hold)
         for envelope in envelopes:
             self.courier.again(envelope, duplicate + (twice is not None))
-
-    def _keep(self, envelopes: list[Json]) -> list[Json]:
-        for envelope in envelopes:
-            self._envelopes[envelope["event_id"]] = envelope
-            self._events_of.setdefault(message_ts(envelope) or "", []).append(envelope["event_id"])
-        while len(self._envelopes) > _KEPT:
-            self._forget(next(iter(self._envelopes)))
-        return envelopes
-
-    def _forget(self, event_id: str) -> None:
-        ts = message_ts(self._envelopes.pop(event_id)) or ""
-        self._events_of[ts].remove(event_id)
-        if not self._events_of[ts]:
-            del self._events_of[ts]
-
-    def envelopes(self, ts_or_event_id: str) -> list[Json]:
-        """The events about a message, in the order they arose, or the one event of that id."""
-        if ts_or_event_id in self._envelopes:
-            return [self._envelopes[ts_or_event_id]]
-        return [self._envelopes[one] for one in self._events_of.get(ts_or_event_id, ())]

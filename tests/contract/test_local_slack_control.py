@@ -125,6 +125,6 @@ async def test_openapi_describes_the_routes(http: ClientSession):
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
         f"/_control/{name}"
-        for name in "message edit delete fault clock reset request_url state".split()  # noqa: SIM905
+        for name in "message edit delete stop fault clock reset request_url state".split()  # noqa: SIM905
     }
     assert "stale" in str(document["components"]["schemas"]["FaultBody"])
