@@ -9,6 +9,8 @@ id, twice. A private message cannot be read back: it is sent at most once.
 """
 
 import asyncio
+import html
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -164,15 +166,16 @@ class Deliverer:
         return None
 
     async def _post(self, delivery: Delivery, said: Said) -> str:
-        """Posts; where Slack cannot show the blocks, the words alone."""
+        """Posts; where Slack cannot show the blocks, all the words without them."""
         try:
             return await self._slack.post(delivery.install_id, said, delivery.delivery_id)
         except SlackRefused as refused:
             if refused.error not in _BAD_BLOCKS:
                 raise
             _log.warning("delivery.plain", delivery_id=str(delivery.delivery_id))
-            plain = Said(said.channel_id, said.thread_ts, said.text, None)
-            return await self._slack.post(delivery.install_id, plain, delivery.delivery_id)
+            return await self._slack.post(
+                delivery.install_id, _plainly(delivery, said), delivery.delivery_id
+            )
 
 
 def _said(delivery: Delivery) -> Said:
@@ -184,3 +187,11 @@ def _said(delivery: Delivery) -> Said:
         sentence = str(body["text"])
         text, blocks = sentence, render.notice_blocks(sentence, body.get("reference"))
     return Said(delivery.channel_id, delivery.thread_ts, text, blocks)
+
+
+def _plainly(delivery: Delivery, said: Said) -> Said:
+    """The same without blocks: a reply's text beside them is cut, so here it is what was written."""
+    if delivery.kind != "reply":
+        return replace(said, blocks=None)
+    whole = html.escape(str(delivery.body["markdown"]), quote=False)
+    return replace(said, text=whole, blocks=None)

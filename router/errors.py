@@ -10,6 +10,8 @@ ThreadlineError
     └── RuntimeGone        the runtime session does not exist any more
 """
 
+from typing import Self
+
 
 class ThreadlineError(Exception):
     """Everything that Threadline raises on purpose."""
@@ -17,6 +19,11 @@ class ThreadlineError(Exception):
 
 class ConfigurationError(ThreadlineError):
     """A setting is missing or wrong."""
+
+    @classmethod
+    def to_set(cls, lacking: list[str]) -> Self:
+        """One error for everything that is not set."""
+        return cls(f"set {'; '.join(lacking)}")
 
 
 class AcceptUnavailable(ThreadlineError):

@@ -203,9 +203,9 @@ async def _accept(connection: Connection, arrivals: list[Arrival]) -> list[Outco
 def _unwelcome(arrival: Arrival) -> str | None:
     if arrival.stranger:
         return "stranger"
-    if arrival.deleted or arrival.text or arrival.files:
-        return None
-    return "bare_mention" if arrival.addressed and not arrival.revision else "empty"
+    if arrival.deleted or arrival.revision or not arrival.empty:
+        return None  # an edit that leaves no words takes back what waits
+    return "bare_mention" if arrival.addressed else "empty"
 
 
 async def _wake(connection: Connection, followed: list[Followed]) -> dict[str, Woken]:
@@ -281,7 +281,9 @@ async def _known(connection: Connection, items: list[Followed]) -> dict[str, Kno
 def _new_inputs(item: Followed, session_id: UUID, known: Known | None) -> list[NewInput]:
     """The row that this arrival adds: its message, or the correction of one that was sent."""
     arrival = item.arrival
-    if arrival.only_if_known if known is None else not _is_correction(arrival, known):
+    if known is None and (arrival.only_if_known or (arrival.empty and not arrival.deleted)):
+        return []
+    if known is not None and not _is_correction(arrival, known):
         return []
     message = NewInput(
         id=new_id(),
@@ -303,7 +305,7 @@ def _new_inputs(item: Followed, session_id: UUID, known: Known | None) -> list[N
         replace(
             message,
             kind="correction",
-            order_key=arrival.revision,
+            order_key=max(arrival.revision, arrival.ts),  # edits are timed in whole seconds
             dedupe_key=f"{arrival.dedupe_key}#{arrival.revision}",
             client_key=None,
         )
@@ -323,6 +325,7 @@ def _is_correction(arrival: Arrival, known: Known) -> bool:
     return (
         _is_news(arrival, known)
         and not arrival.deleted
+        and not arrival.empty
         and known.state in ("sending", "sent", "done")
         and known.text != arrival.text
     )
@@ -330,7 +333,7 @@ def _is_correction(arrival: Arrival, known: Known) -> bool:
 
 async def _revise(connection: Connection, arrival: Arrival, known: Known) -> bool:
     """Applies an edit or a deletion to a known message; True if that changed what will be said."""
-    if arrival.deleted:
+    if arrival.deleted or (arrival.empty and _is_news(arrival, known)):
         await inputs.withdraw(connection, known)
         return known.state == "queued"
     if not _is_news(arrival, known):

@@ -60,7 +60,15 @@ def configure(*, level: str, style: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     # Bolt logs bodies and signatures of requests that fail verification at INFO.
-    for chatty in ("slack_bolt", "slack_sdk", "aiohttp.access", "httpx2", "httpcore2", "asyncio"):
+    for chatty in (
+        "slack_bolt",
+        "slack_sdk",
+        "anthropic",
+        "aiohttp.access",
+        "httpx2",
+        "httpcore2",
+        "asyncio",
+    ):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 

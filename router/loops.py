@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from router import clock
+from store import database
 
 _log = structlog.get_logger(__name__)
 
@@ -61,6 +62,8 @@ async def every(
         alarm.clear()
         try:
             await work()
+        except database.ERRORS as error:
+            _log.warning("loop.failed", loop=name, error=f"{type(error).__name__}: {error}")
         except Exception:  # noqa: BLE001  # logged; the loop goes on
             _log.exception("loop.failed", loop=name)
         await _first_of(alarm, stop, clock.jittered(seconds))

@@ -74,6 +74,11 @@ class Arrival:
         )
 
     @property
+    def empty(self) -> bool:
+        """True where there is nothing for an agent to read."""
+        return not (self.text or self.files)
+
+    @property
     def place(self) -> tuple[UUID, str]:
         """Where routes are looked up."""
         return (self.install_id, self.channel_id)
@@ -133,7 +138,7 @@ async def follow(connection: Connection, arrivals: list[Arrival]) -> Routing:
 
 
 def _may_begin(arrival: Arrival) -> bool:
-    return arrival.addressed and not arrival.deleted
+    return arrival.addressed and not arrival.deleted and not arrival.empty
 
 
 def _belongs(waiting: Unclaimed, known: dict[str, Thread]) -> bool:
@@ -180,7 +185,7 @@ async def _judge(
     if thread is None:
         if _may_begin(arrival):
             return _without_thread(arrival, routes, waiting)
-        if arrival.only_if_known:
+        if arrival.only_if_known or (arrival.empty and not arrival.deleted):
             return Turned(arrival, "not_addressed")
         return await _keep(connection, arrival, "not_followed")
     if arrival.addressed:

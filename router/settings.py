@@ -1,5 +1,6 @@
 """Every setting, read once from the environment; nothing else reads it."""
 
+from collections.abc import Container
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError
@@ -45,10 +46,14 @@ class Settings(BaseSettings):
     """How a log line looks."""
 
     @classmethod
-    def from_environment(cls) -> Self:
-        """Reads the environment; ConfigurationError names every wrong variable, never its value."""
+    def from_environment(cls, only: Container[str] | None = None) -> Self:
+        """Reads the environment; ConfigurationError names every wrong variable, never its value.
+
+        Settings that are not in `only` are as if they were not set.
+        """
+        unread = set() if only is None else {n for n in cls.model_fields if n not in only}
         try:
-            return cls()
+            return cls(**{name: cls.model_fields[name].default for name in unread})
         except ValidationError as invalid:
             wrong = [f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in invalid.errors()]
             raise ConfigurationError("; ".join(wrong)) from None

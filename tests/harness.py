@@ -1,14 +1,16 @@
 """A whole Threadline for a test: the local Slack, the local runtime, a database, the app over them."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from bot.app import ROLES, App, Config, running
 from bot.local import LocalSlack
+from bot.local.model import Message
 from bot.manifest import EVENT_SCOPES, REQUIRED_SCOPES
 from bot.sealing import Keyring
 from router.runtime.client import Runtime
@@ -31,8 +33,9 @@ class World:
     slack: LocalSlack
     runtime: LocalRuntime
     connection: database.Connection
-    workspace_id: UUID
-    agent_id: UUID
+    runtime_data: Path | None = None
+    workspace_id: UUID = field(init=False)
+    agent_id: UUID = field(init=False)
     apps: list[App] = field(default_factory=list)
 
     def settings(self, **changes: Any) -> Settings:
@@ -60,6 +63,21 @@ class World:
             yield app
         self.apps.remove(app)
 
+    async def close(self) -> None:
+        """Ends what a test may have replaced on the way."""
+        await self.runtime.__aexit__(None, None, None)
+        await self.connection.close()
+
+    @asynccontextmanager
+    async def runtime_away(self) -> AsyncIterator[None]:
+        """The runtime is stopped; afterwards it runs again, on the same port and data."""
+        port = int(self.runtime.url.rpartition(":")[2])
+        await self.runtime.__aexit__(None, None, None)
+        try:
+            yield
+        finally:
+            self.runtime = await LocalRuntime(port=port, data=self.runtime_data).__aenter__()
+
     async def rows(self, query: str, *arguments: Any) -> list[dict[str, Any]]:
         """Rows of the database, for arranging and for what no person sees."""
         return [dict(row) for row in await self.connection.fetch(query, *arguments)]
@@ -73,6 +91,14 @@ class World:
         """What the bot has said in a thread, as a person sees it."""
         return [
             m.text
+            for m in self.slack.replies(channel, thread_ts)
+            if m.user == self.slack.bot_user_id
+        ]
+
+    def shown(self, channel: str, thread_ts: str) -> list[str]:
+        """The bot's posts in a thread with all that their blocks show, references included."""
+        return [
+            shown(m)
             for m in self.slack.replies(channel, thread_ts)
             if m.user == self.slack.bot_user_id
         ]
@@ -125,22 +151,39 @@ class World:
         ]
 
 
+def shown(message: Message) -> str:
+    """What a person reads of a post: the texts of its blocks, else its plain text."""
+    return "\n".join(_texts(message.blocks)) or message.text
+
+
+def _texts(blocks: list[dict[str, Any]]) -> Iterator[str]:
+    for block in blocks:
+        text = block.get("text")
+        yield from [text] if isinstance(text, str) else _texts([text] if text else [])
+        yield from _texts(block.get("elements") or [])
+
+
 @asynccontextmanager
-async def world(dsn: str, **slack: Any) -> AsyncIterator[World]:
-    """The outside world of a test, with one deployed agent; Slack grants what the manifest asks."""
+async def world(
+    dsn: str, *, runtime_data: Path | None = None, **slack: Any
+) -> AsyncIterator[World]:
+    """The outside world of a test, with one deployed agent; Slack grants what the manifest asks.
+
+    `runtime_data` is the file that the runtime's state is in where it is to be stopped on the way.
+    """
     options: dict[str, Any] = {
         "retry_delays": (0.05, 0.1, 0.2),
         "limits": False,
         "scopes": sorted(REQUIRED_SCOPES),
         "subscriptions": sorted(EVENT_SCOPES),
     }
-    async with LocalRuntime() as runtime, LocalSlack(**(options | slack)) as local_slack:
+    async with LocalSlack(**(options | slack)) as local_slack, AsyncExitStack() as stack:
         connection = await database.connect(dsn)
-        try:
-            workspace, agent = await _deploy(connection, runtime.url)
-            yield World(dsn, local_slack, runtime, connection, workspace, agent)
-        finally:
-            await connection.close()
+        runtime = await LocalRuntime(data=runtime_data).__aenter__()
+        made = World(dsn, local_slack, runtime, connection, runtime_data)
+        stack.push_async_callback(made.close)
+        made.workspace_id, made.agent_id = await _deploy(connection, runtime.url)
+        yield made
         assert not local_slack.unknown_methods, local_slack.unknown_methods
 
 

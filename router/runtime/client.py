@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import aiohttp
 import anthropic
 import httpx2
 from anthropic import AsyncAnthropic, DefaultAioHttpClient
@@ -199,9 +200,20 @@ def _sorted_errors() -> Iterator[None]:
         raise _by_status(error) from error
     except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
         cause = error.__cause__ if isinstance(error, anthropic.APIConnectionError) else error
-        if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)):
+        if _never_left(cause):
             raise RuntimeAway(f"the runtime cannot be reached: {type(cause).__name__}") from error
         raise RuntimeUnclear(f"the answer was lost: {type(cause).__name__}") from error
+
+
+def _never_left(cause: BaseException | None) -> bool:
+    """True where no connection was made, so that the request cannot have taken effect.
+
+    The SDK's transport says ConnectError also of a connection that broke after the request went out;
+    only aiohttp's own error, which it was made from, tells the two apart.
+    """
+    if isinstance(cause, httpx2.ConnectError):
+        return isinstance(cause.__cause__, aiohttp.ClientConnectorError)
+    return isinstance(cause, (httpx2.ConnectTimeout, httpx2.PoolTimeout))
 
 
 def _by_status(

@@ -15,6 +15,7 @@ from router.turns.engine import (
     Engine,
     Holding,
     appending,
+    away,
     notice,
     reply,
 )
@@ -32,6 +33,7 @@ _FLUSHES = 2
 _AFTER_FLUSH_SECONDS = 5.0
 _RUNTIME_BACKOFF = Backoff(first=1.0, most=30.0)
 _SAID_AFTER = 2
+_ARCHIVE_TRIES = 5
 
 
 async def finish(
@@ -236,6 +238,9 @@ async def archive(engine: Engine, holding: Holding) -> None:
             await engine.runtime.archive_session(held.anthropic_session_id)
         except (RuntimeGone, RuntimeRefused) as error:
             _log.info("archive.refused", session_id=str(held.id), error=str(error))
+            # a status that trails shows a session at rest as running: it is asked a few times
+            if isinstance(error, RuntimeRefused) and held.failures < _ARCHIVE_TRIES:
+                raise away(error) from error
     async with appending(engine, holding) as append:
         mine = await inputs.open_inputs(append.connection, held.lease)
         ids = [i.id for i in mine]

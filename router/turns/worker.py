@@ -80,13 +80,14 @@ class Worker:
                 tasks.create_task(loop)
             await stop.wait()
             self._offered.set()
-            for _, _, task in list(self._live.values()):
-                task.cancel()
 
     # -------------------------------------------------------------- claiming
 
     async def _claim_offers(self, stop: Stop) -> None:
-        """Never cancelled: a claim cut short would leave a lease that nobody renews."""
+        """Never cancelled: a claim cut short would leave a lease that nobody renews.
+
+        So the end of all turns begins here, after the last claim has become one.
+        """
         while not stop.said:
             await self._offered.wait()
             self._offered.clear()
@@ -94,6 +95,9 @@ class Worker:
                 one = next(iter(self._offers))
                 del self._offers[one]
                 await self._claim(one)
+        await clock.sleep(0)  # a task that is cancelled before its first step hands nothing back
+        for _, _, task in list(self._live.values()):
+            task.cancel()
 
     async def _claim(self, wanted: Ready) -> None:
         if wanted in self._live:

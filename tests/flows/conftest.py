@@ -1,8 +1,23 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import structlog
 
 from tests.harness import World, world
+
+
+@pytest.fixture(autouse=True)
+def _plain_logs() -> None:
+    """What is logged is shown without the locals of each frame: drawing those takes seconds."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.dev.ConsoleRenderer(
+                colors=False, exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
+    )
 
 
 @pytest.fixture
