@@ -83,7 +83,8 @@ def owner_name() -> str:
 async def running(config: Config) -> AsyncIterator[App]:
     """Everything started and listening; at the end everything handed back and stopped."""
     settings, timing = config.settings, config.timings()
-    _require(settings, config.roles)
+    if lacking := missing(settings, config.roles):
+        raise ConfigurationError.to_set(lacking)
     stop = Stop()
     async with AsyncExitStack() as stack:
         ack_pool = await _pool(stack, config.dsn, _ACK_CONNECTIONS)
@@ -181,15 +182,14 @@ class _Built:
         return application(operations, route)
 
 
-def _require(settings: Settings, roles: frozenset[str]) -> None:
-    """ConfigurationError that names everything that is missing at once."""
-    missing = []
+def missing(settings: Settings, roles: frozenset[str]) -> list[str]:
+    """What must be set for these roles and is not."""
+    lacking = []
     if "ingress" in roles and not settings.slack_signing_secret:
-        missing.append("SLACK_SIGNING_SECRET (Basic Information of your Slack app)")
+        lacking.append("SLACK_SIGNING_SECRET (Basic Information of your Slack app)")
     if "worker" in roles and not settings.anthropic_api_key:
-        missing.append("ANTHROPIC_API_KEY (the key of the agent runtime)")
-    if missing:
-        raise ConfigurationError("set " + " and ".join(missing))
+        lacking.append("ANTHROPIC_API_KEY (the key of the agent runtime)")
+    return lacking
 
 
 async def _pool(stack: AsyncExitStack, dsn: str, size: int) -> Pool:
@@ -248,14 +248,24 @@ async def _identify(slack: Slack, token: str) -> BotIdentity | None:
         return None
 
 
+class CannotListen(ConfigurationError):
+    """The address to listen on is taken, or is not ours."""
+
+
 @asynccontextmanager
 async def _listening(app: web.Application, settings: Settings) -> AsyncIterator[str]:
-    """Serves until the block ends, then lets requests in flight finish."""
+    """Serves until the block ends, then lets requests in flight finish. Raises CannotListen."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS / 2)
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.host, settings.port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise CannotListen(
+                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): "
+                "choose another PORT"
+            ) from error
         port = runner.addresses[0][1]
         yield f"http://{settings.host}:{port}"
     finally:

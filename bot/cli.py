@@ -5,11 +5,13 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from bot import admin, app as composition, demo, doctor, places
 from bot.local import LocalSlack
@@ -22,10 +24,9 @@ from router.settings import Settings
 from store.embedded import (
     EmbeddedPostgresError,
     default_data_dir,
-    embedded_postgres,
     temporary_data_dir,
 )
-from store.migrate import MigrationError, migrate
+from store.migrate import MigrationError
 
 T = TypeVar("T")
 
@@ -99,7 +100,8 @@ def _show(result: Any, *, as_json: bool) -> None:
         typer.echo(json.dumps(result))
         return
     for row in result if isinstance(result, list) else [result]:
-        _console.print("  ".join(f"[dim]{k}[/dim] {v}" for k, v in row.items()), soft_wrap=True)
+        cells = (f"[dim]{k}[/dim] {escape(str(v))}" for k, v in row.items())
+        _console.print("  ".join(cells), soft_wrap=True)
 
 
 def _ready(**more: Any) -> None:
@@ -107,12 +109,17 @@ def _ready(**more: Any) -> None:
     sys.stdout.flush()
 
 
-async def _until_stopped(meanwhile: Callable[[], None] | None = None) -> None:
-    """Waits for SIGINT or SIGTERM, doing `meanwhile` a few times a second."""
+def _stop_on_signals() -> Stop:
+    """Said by SIGINT or SIGTERM from now on; asked for before anything is started."""
     stop = Stop()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stop.say)
+    return stop
+
+
+async def _until(stop: Stop, meanwhile: Callable[[], None] | None = None) -> None:
+    """Waits for the stop, doing `meanwhile` a few times a second."""
     while not await stop.within(_TELL_SECONDS if meanwhile else _FOR_EVER):
         if meanwhile:
             meanwhile()
@@ -146,6 +153,9 @@ def serve(
 async def _serve(
     settings: Settings, roles: frozenset[str], data_dir: Path | None, workspace: str
 ) -> None:
+    if lacking := places.missing(settings, data_dir) + composition.missing(settings, roles):
+        raise ConfigurationError.to_set(lacking)
+    stop = _stop_on_signals()
     async with places.owned(settings, data_dir) as place:
         keys = places.keyring(settings, data_dir)
         config = composition.Config(settings, place.dsn, keys, roles=roles, workspace=workspace)
@@ -153,7 +163,7 @@ async def _serve(
             if place.server is not None:
                 place.server.note(app.url)
             _ready(url=app.url)
-            await _until_stopped()
+            await _until(stop)
 
 
 @command.command()
@@ -174,20 +184,27 @@ def local(
 
 
 async def _local(what: str, port: int, data_dir: Path | None, request_url: str | None) -> None:
+    stop = _stop_on_signals()
     data = data_dir / f"{what}.sqlite3" if data_dir else None
-    if what == "runtime":
-        async with LocalRuntime(port=port, data=data) as runtime:
-            _ready(url=runtime.url)
-            await _until_stopped()
-        return
-    async with LocalSlack(port=port, data=data, request_url=request_url) as slack:
-        _ready(
-            url=slack.url,
-            api_url=slack.api_url,
-            bot_token=slack.bot_token,
-            signing_secret=slack.signing_secret,
-        )
-        await _until_stopped()
+    async with AsyncExitStack() as stack:
+        try:
+            if what == "runtime":
+                runtime = await stack.enter_async_context(LocalRuntime(port=port, data=data))
+                told = {"url": runtime.url}
+            else:
+                slack = await stack.enter_async_context(
+                    LocalSlack(port=port, data=data, request_url=request_url)
+                )
+                told = {
+                    "url": slack.url,
+                    "api_url": slack.api_url,
+                    "bot_token": slack.bot_token,
+                    "signing_secret": slack.signing_secret,
+                }
+        except OSError as error:
+            raise ConfigurationError(f"cannot listen on port {port} ({error.strerror})") from error
+        _ready(**told)
+        await _until(stop)
 
 
 # ------------------------------------------------------------------ demo
@@ -228,12 +245,13 @@ async def _once(real: Settings, data_dir: Path | None, used: frozenset[str]) -> 
 async def _demo(
     real: Settings, data_dir: Path, used: frozenset[str], port: int | None, *, as_json: bool
 ) -> None:
+    stop = _stop_on_signals()
     async with demo.demonstrating(real, data_dir, used, port) as running:
         if as_json:
             _ready(**running.addresses())
         else:
             _console.print(demo.welcome(running, data_dir, used), soft_wrap=True)
-        await _until_stopped(_telling(running))
+        await _until(stop, _telling(running))
     if not as_json:
         _console.print("Stopped. The next start finds everything as it is.")
 
@@ -279,17 +297,8 @@ def _show_report(report: Report, *, as_json: bool) -> None:
 def migrate_(*, data_dir: DataDir = None, json_: Json = False) -> None:
     """Bring the database's schema up to date."""
     settings = _settings()
-    applied = _run(_migrate(settings, data_dir))
+    applied = _run(places.migrated(settings, data_dir))
     _show({"applied": applied}, as_json=json_)
-
-
-async def _migrate(settings: Settings, data_dir: Path | None) -> list[str]:
-    if data_dir is not None:
-        async with embedded_postgres(data_dir) as server:
-            return await migrate(server.dsn)
-    if settings.database_url is None:
-        raise ConfigurationError("set DATABASE_URL, or pass --data-dir")
-    return await migrate(settings.database_url.get_secret_value())
 
 
 @workspaces.command("add")

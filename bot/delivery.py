@@ -122,8 +122,12 @@ class Deliverer:
                 await outbox.bury(connection, delivery, refused.error)
         else:
             async with database.borrow(self._pool) as connection:
-                await outbox.mark_sent(connection, delivery, ts)
-            log.info("delivery.sent", slack_ts=ts, effect=delivery.effect_key)
+                ours = await outbox.mark_sent(connection, delivery, ts)
+            log.info(
+                "delivery.sent" if ours else "delivery.passed_on",
+                slack_ts=ts,
+                effect=delivery.effect_key,
+            )
 
     async def _again(self, delivery: Delivery, wait: float, error: str, *, unclear: bool) -> None:
         async with database.borrow(self._pool) as connection:

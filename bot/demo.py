@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from bot import places
-from bot.app import App, Config, running
+from bot.app import App, CannotListen, Config, missing, running
 from bot.local import LocalSlack
-from router.errors import RuntimeFailure
+from router.errors import ConfigurationError, RuntimeFailure
 from router.runtime.client import Runtime
 from router.runtime.local import LocalRuntime
 from router.settings import Settings
 from store import agents, database, members
 
-USABLE = ("slack", "runtime", "database")
+_VARIABLES = {
+    "slack": {"slack_bot_token", "slack_signing_secret", "slack_api_url"},
+    "runtime": {"anthropic_api_key", "anthropic_base_url"},
+    "database": {"database_url", "threadline_encryption_keys"},
+}
+USABLE = tuple(_VARIABLES)
 _PORTS = {"slack": 3001, "runtime": 3002}
 # Slack's own waits are minutes; a demo shows the retries while somebody watches.
 _SHOWN = 50
@@ -69,14 +74,21 @@ async def demonstrating(
 
 def environment_for(use: frozenset[str]) -> tuple[Settings, int | None]:
     """The settings that `--use` asks for, and PORT if it is set; every other variable is ignored."""
-    prefixes = {"slack": "slack_", "runtime": "anthropic_", "database": "database_"}
-    wanted = tuple(prefixes[name] for name in use)
-    if "database" in use:
-        wanted += ("threadline_encryption_keys",)
-    found = Settings.from_environment()
-    kept = {k: getattr(found, k) for k in found.model_fields_set if k.startswith(wanted)}
-    port = found.port if "port" in found.model_fields_set else None
-    return Settings.model_construct(**kept), port
+    wanted = {"port"}.union(*(_VARIABLES[name] for name in use))
+    found = Settings.from_environment(only=wanted)
+    if lacking := _missing(found, use):
+        raise ConfigurationError.to_set(lacking)
+    return found, found.port if "port" in found.model_fields_set else None
+
+
+def _missing(settings: Settings, use: frozenset[str]) -> list[str]:
+    """What a real part needs and is not set."""
+    lacking = places.missing(settings, None) if "database" in use else []
+    roles = {"slack": "ingress", "runtime": "worker"}
+    lacking += missing(settings, frozenset(roles[name] for name in use if name in roles))
+    if "slack" in use and settings.slack_bot_token is None:
+        lacking.append("SLACK_BOT_TOKEN (OAuth & Permissions of your Slack app)")
+    return lacking
 
 
 def welcome(running: Demo, data_dir: Path, use: frozenset[str]) -> str:
@@ -161,7 +173,7 @@ async def _on_a_free_port(stack: AsyncExitStack, config: Config, port: int | Non
     wanted = Settings.model_fields["port"].default if port is None else port
     try:
         return await stack.enter_async_context(running(_at(config, wanted)))
-    except* OSError:
+    except* CannotListen:
         if port is not None:
             raise
     return await stack.enter_async_context(running(_at(config, 0)))
@@ -192,6 +204,8 @@ async def _seed(dsn: str, settings: Settings) -> str:
         )
         environment = await runtime.create_environment(name="demo")
         return (await agents.put(connection, workspace.id, "demo", made, environment)).name
+    except RuntimeFailure as failure:
+        raise ConfigurationError(f"the runtime did not make the agent: {failure}") from failure
     finally:
         await runtime.close()
         await connection.close()

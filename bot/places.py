@@ -12,10 +12,13 @@ from bot.sealing import Keyring
 from router.errors import ConfigurationError
 from router.settings import Settings
 from store import database
+from store.database import Connection
 from store.embedded import AlreadyRunning, EmbeddedPostgres, embedded_postgres
 from store.migrate import migrate, pending
 
 _KEY_FILE = "keys"
+_SET_DATABASE = "DATABASE_URL (a PostgreSQL 15 or newer; or pass --data-dir to have one of our own)"
+_SET_KEYS = 'THREADLINE_ENCRYPTION_KEYS ("k1:$(openssl rand -base64 32)"; tokens are stored sealed)'
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +57,52 @@ async def visited(settings: Settings, data_dir: Path | None) -> AsyncIterator[Pl
         yield Place(running.dsn)
 
 
+async def migrated(settings: Settings, data_dir: Path | None) -> list[str]:
+    """Brings the database up to date; the names of the migrations that it lacked."""
+    if data_dir is not None:
+        async with embedded_postgres(data_dir) as server:
+            return await migrate(server.dsn)
+    dsn = _given(settings)
+    await (await _reached(dsn)).close()
+    return await migrate(dsn)
+
+
+def missing(settings: Settings, data_dir: Path | None) -> list[str]:
+    """What must be set for a database and its keys, and is not."""
+    if data_dir is not None:
+        return []
+    lacking = []
+    if settings.database_url is None:
+        lacking.append(_SET_DATABASE)
+    if settings.threadline_encryption_keys is None:
+        lacking.append(_SET_KEYS)
+    return lacking
+
+
 def _given(settings: Settings) -> str:
     if settings.database_url is None:
-        raise ConfigurationError(
-            "set DATABASE_URL to a PostgreSQL 15 or newer, or pass --data-dir to have one of our own"
-        )
+        raise ConfigurationError.to_set([_SET_DATABASE])
     return settings.database_url.get_secret_value()
 
 
-async def _require_migrated(dsn: str) -> None:
+async def _reached(dsn: str) -> Connection:
     try:
-        connection = await database.connect(dsn)
+        return await database.connect(dsn)
     except database.ERRORS as error:
         raise ConfigurationError(
             f"the database of DATABASE_URL cannot be reached ({type(error).__name__}): {error}"
         ) from error
+
+
+async def _require_migrated(dsn: str) -> None:
+    connection = await _reached(dsn)
     try:
-        missing = await pending(connection)
+        lacking = await pending(connection)
     finally:
         await connection.close()
-    if missing:
+    if lacking:
         raise ConfigurationError(
-            f"the database lacks {len(missing)} migration(s): run `threadline migrate` first"
+            f"the database lacks {len(lacking)} migration(s): run `threadline migrate` first"
         )
 
 
@@ -84,10 +111,7 @@ def keyring(settings: Settings, data_dir: Path | None) -> Keyring:
     if settings.threadline_encryption_keys is not None:
         return Keyring.parse(settings.threadline_encryption_keys.get_secret_value())
     if data_dir is None:
-        raise ConfigurationError(
-            "set THREADLINE_ENCRYPTION_KEYS, since tokens are stored sealed: "
-            'THREADLINE_ENCRYPTION_KEYS="k1:$(openssl rand -base64 32)"'
-        )
+        raise ConfigurationError.to_set([_SET_KEYS])
     return Keyring.parse(_own_key(data_dir / _KEY_FILE))
 
 

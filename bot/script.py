@@ -4,7 +4,6 @@ Everything is read back from the local Slack and the local runtime, as a person 
 would see it; never from our tables, which would agree with themselves.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +26,7 @@ class Talk:
     title: str
     channel: str = ""
     root: str = ""
+    newest: str = ""
     expected: list[str] = field(default_factory=list)
 
 
@@ -50,6 +50,7 @@ class Script:
         self._slack = slack
         self._runtime_url = runtime_url
         self._talks: list[Talk] = []
+        self._earlier: set[str] = set()
 
     async def play(self) -> Report:
         """The whole script, one scene after the other, then the check."""
@@ -69,6 +70,7 @@ class Script:
                 self._delivered_three_times,
             ]
             report = Report()
+            self._earlier = {session["id"] for session in await self._runtime_sessions()}
             for scene in scenes:
                 try:
                     await scene()
@@ -121,7 +123,8 @@ class Script:
             said["thread_ts"] = talk.root
         answer = await self._control("message", said)
         talk.channel = str(answer["channel"])
-        talk.root = talk.root or str(answer["ts"])
+        talk.newest = str(answer["ts"])
+        talk.root = talk.root or talk.newest
         await self._answered(talk, text.removeprefix("@threadline ").removeprefix("!tool "))
 
     async def _control(self, what: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -133,15 +136,27 @@ class Script:
         return answer
 
     async def _answered(self, talk: Talk, words: str) -> None:
-        """Waits until the thread has one answer more."""
+        """Waits until the thread has one answer more.
+
+        Waiting looks over the local Slack's shoulder: its Web API would limit so many questions.
+        """
         talk.expected.append(words)
         deadline = clock.monotonic() + _ANSWER_SECONDS
-        while len(await self._answers(talk)) < len(talk.expected):
+        while self._answers_so_far(talk) < len(talk.expected):
             if clock.monotonic() > deadline:
                 raise _SceneFailed(
-                    f"{talk.title}: no answer to {words!r} in {_ANSWER_SECONDS:.0f} s"
+                    f"{talk.title}: no answer to {words!r} in {_ANSWER_SECONDS:.0f} s; "
+                    f"to its event Threadline said {self._http_answers(talk)}"
                 )
-            await asyncio.sleep(_POLL_SECONDS)
+            await clock.sleep(_POLL_SECONDS)
+
+    def _http_answers(self, talk: Talk) -> str:
+        statuses = [str(d.status) for d in self._slack.deliveries if d.ts == talk.newest]
+        return ", ".join(statuses) or "nothing"
+
+    def _answers_so_far(self, talk: Talk) -> int:
+        bot = self._slack.bot_user_id
+        return len([m for m in self._slack.replies(talk.channel, talk.root) if m.user == bot])
 
     # -------------------------------------------------------------- what a person sees
 
@@ -152,42 +167,52 @@ class Script:
         messages: list[dict[str, Any]] = answer["messages"]
         return messages
 
-    async def _answers(self, talk: Talk) -> list[str]:
-        bot = self._slack.bot_user_id
-        return [str(m["text"]) for m in await self._thread(talk) if m.get("user") == bot]
-
     async def _check(self, report: Report) -> None:
+        bot = self._slack.bot_user_id
         for talk in self._talks:
             if talk.root:
-                report.threads.append({"title": talk.title, "said": await self._said(talk)})
-                report.wrong += _wrong_answers(talk, await self._answers(talk), self._runtime_url)
+                thread = await self._thread(talk)
+                answers = [str(m["text"]) for m in thread if m.get("user") == bot]
+                report.threads.append({"title": talk.title, "said": self._said(thread)})
+                report.wrong += _wrong_answers(talk, answers, self._runtime_url)
         if self._runtime_url is not None:
-            await self._check_sessions(report, self._runtime_url)
+            await self._check_sessions(report)
 
-    async def _said(self, talk: Talk) -> list[dict[str, str]]:
+    def _said(self, thread: list[dict[str, Any]]) -> list[dict[str, str]]:
         names = {self._slack.bot_user_id: "threadline"}
         names |= {user_id: name for name, user_id in self._slack.users.items()}
         return [
             {"who": names.get(str(m.get("user")), str(m.get("user"))), "text": str(m["text"])}
-            for m in await self._thread(talk)
+            for m in thread
         ]
 
-    async def _check_sessions(self, report: Report, runtime_url: str) -> None:
-        """One runtime session per thread, each carrying a session id of ours that no other has."""
-        async with self._http.get(f"{runtime_url}/_control/state") as response:
+    async def _runtime_sessions(self) -> list[dict[str, Any]]:
+        """The local runtime's sessions that were not there before the script; none of a real one."""
+        if self._runtime_url is None:
+            return []
+        async with self._http.get(f"{self._runtime_url}/_control/state") as response:
             state = await response.json()
-        for session in state["sessions"]:
+        return [s for s in state["sessions"] if s["id"] not in self._earlier]
+
+    async def _check_sessions(self, report: Report) -> None:
+        """One runtime session per thread, with an id of ours that no other has; each message once."""
+        received = 0
+        for session in await self._runtime_sessions():
             ours = (session.get("metadata") or {}).get("threadline_session_id", "")
             report.sessions.append(
                 {"id": ours, "runtime": session["id"], "title": session.get("title")}
             )
-        threads = len([t for t in self._talks if t.root])
+            received += len([e for e in session["received"] if e["type"] == "user.message"])
+        talks = [t for t in self._talks if t.root]
         distinct = {s["id"] for s in report.sessions}
-        if not len(report.sessions) == len(distinct) == threads:
+        if not len(report.sessions) == len(distinct) == len(talks):
             report.wrong.append(
-                f"{threads} threads have {len(report.sessions)} runtime sessions "
+                f"{len(talks)} threads have {len(report.sessions)} runtime sessions "
                 f"for {len(distinct)} sessions of ours"
             )
+        said = sum(len(talk.expected) for talk in talks)
+        if received != said:
+            report.wrong.append(f"the runtime received {received} messages, and {said} were sent")
 
 
 class _SceneFailed(Exception):

@@ -157,7 +157,9 @@ class Intake:
             self._on_notice()
 
     def _unavailable(self, batch: list[_Waiting], error: Exception) -> None:
-        _log.warning("accept.unavailable", error=type(error).__name__, events=len(batch))
+        _log.warning(
+            "accept.unavailable", error=f"{type(error).__name__}: {error}", events=len(batch)
+        )
         self._fail(batch, AcceptUnavailable("the database is not available"))
 
     def _fail(self, batch: list[_Waiting], error: AcceptUnavailable) -> None:

@@ -69,6 +69,7 @@ class Runner:
         self._mine: dict[UUID, Input] = {}
         self._unsent = False
         self._working = False
+        self._silence = engine.timing.quiet
 
     def wake(self) -> None:
         """Something arrived for this session: an interrupt or a decision must not wait."""
@@ -166,17 +167,24 @@ class Runner:
                 return
 
     async def _next(self, runtime_session: str) -> Item:
-        """The next item; after a silence the history is listed again, since nobody is deaf."""
-        silence = self._engine.timing.quiet
+        """The next item; after a silence the history is listed again, since nobody is deaf.
+
+        Soon after an attach for the first time: what the history was late to show then is not on
+        the stream either.
+        """
         while True:
             try:
-                async with asyncio.timeout(silence):
-                    return await self._inbox.get()
+                async with asyncio.timeout(self._silence):
+                    item = await self._inbox.get()
             except TimeoutError:
+                self._silence = max(min(self._silence * 2, 300.0), self._engine.timing.quiet)
                 history = await self._engine.runtime.history(runtime_session, self._held.place_at)
-                if any(e["type"] in _DECISIVE for e in history):
-                    self._inbox.put_nowait(Attached(history))
-                silence = min(silence * 2, 300.0)
+                for event in history:
+                    self._seen.see(event)
+                return Woken()
+            if isinstance(item, Attached):
+                self._silence = self._engine.timing.settle
+            return item
 
     async def _catch_up(self, runtime_session: str) -> None:
         """After each attach: settles what was being sent, then sends what waits."""
@@ -201,7 +209,7 @@ class Runner:
         rest = [i for i in in_doubt if i.send_key not in arrived]
         if not rest:
             return []
-        return await sending.settle(self._engine, self._holding, runtime_session, rest)
+        return await sending.settle(self._engine, self._holding, runtime_session, rest, self._seen)
 
     # -------------------------------------------------------------- begin and send
 
@@ -242,8 +250,8 @@ class Runner:
     ) -> None:
         events = [sending.message_event(i, people.get(str(i.body.get("user")))) for i in batch]
         try:
-            taken = await sending.deliver(
-                self._engine, self._holding, runtime_session, batch, events
+            await sending.deliver(
+                self._engine, self._holding, runtime_session, batch, events, self._seen
             )
         except RuntimeRefused as refused:
             if not refused.waits_for_answers:
@@ -253,8 +261,6 @@ class Runner:
             self._unsent = True
         else:
             self._unsent = False
-            for event in taken:
-                self._seen.see(event)
 
     async def _refused(
         self, runtime_session: str, batch: list[Input], refused: RuntimeRefused

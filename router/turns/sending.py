@@ -35,12 +35,17 @@ MESSAGES = ["message", "correction"]
 SIDE = ["decision", "interrupt"]
 
 
-async def deliver(
-    engine: Engine, holding: Holding, session_id: str, batch: list[Input], events: list[Event]
-) -> list[Event]:
+async def deliver(  # all that a send is made of
+    engine: Engine,
+    holding: Holding,
+    session_id: str,
+    batch: list[Input],
+    events: list[Event],
+    seen: Projection,
+) -> None:
     """Sends inputs that are marked `sending`, in one request, and marks them sent.
 
-    Returns the runtime's copies. Raises RuntimeAway with the inputs queued again; RuntimeRefused and
+    The runtime's copies go to `seen`. Raises RuntimeAway with the inputs queued again; RuntimeRefused and
     RuntimeGone with the inputs still `sending`, for the caller to decide; RuntimeUnclear never: an
     unknown outcome is settled here, and what did not arrive is RuntimeAway.
     """
@@ -53,27 +58,34 @@ async def deliver(
         raise
     except RuntimeUnclear as unclear:
         _log.info("send.unclear", session_id=str(holding.held.id), error=str(unclear))
-        missing = await settle(engine, holding, session_id, batch)
+        missing = await settle(engine, holding, session_id, batch, seen)
         if missing:
             raise RuntimeAway(str(unclear), retry_after=unclear.retry_after) from unclear
-        return []
+        return
+    for event in taken:
+        seen.see(event)
     pairs = [(i.id, e.get("id")) for i, e in zip(batch, taken, strict=False)]
     async with appending(engine, holding) as append:
         await inputs.mark_sent(append.connection, holding.held.lease, pairs)
-    return taken
 
 
 async def settle(
-    engine: Engine, holding: Holding, session_id: str, batch: list[Input]
+    engine: Engine, holding: Holding, session_id: str, batch: list[Input], seen: Projection
 ) -> list[Input]:
-    """Finds out which `sending` inputs the runtime has; the others are queued and returned."""
+    """Finds out which `sending` inputs the runtime has; the others are queued and returned.
+
+    What it found goes to `seen`: the stream does not repeat what was there before it was opened.
+    """
     over = max(i.sending_deadline for i in batch if i.sending_deadline is not None)
     await clock.sleep(max(0.0, (over - clock.now()).total_seconds() + engine.timing.grace))
     missing = batch
     for look in range(2):
         if look:
             await clock.sleep(engine.timing.settle)
-        there = _present(await engine.runtime.recent_user_events(session_id), missing)
+        recent = await engine.runtime.recent_user_events(session_id)
+        for event in recent:
+            seen.see(event)
+        there = _present(recent, missing)
         async with appending(engine, holding) as append:
             await inputs.mark_sent(
                 append.connection,
@@ -168,14 +180,11 @@ async def send_side(
         )
     for item in batch:
         try:
-            taken = await deliver(engine, holding, session_id, [item], [side_event(item)])
+            await deliver(engine, holding, session_id, [item], [side_event(item)], seen)
         except RuntimeRefused as refused:
             _log.info("decision.too_late", session_id=str(holding.held.id), error=str(refused))
             async with appending(engine, holding) as append:
                 await inputs.refuse(append.connection, holding.held.lease, [item.id])
-        else:
-            for event in taken:
-                seen.see(event)
 
 
 def _archive_interrupt(holding: Holding, turn_id: UUID) -> NewInput:

@@ -1,0 +1,275 @@
+"""`threadline demo`: what a newcomer starts first, and what `--once` proves."""
+
+import re
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from bot.local import LocalSlack
+from bot.script import Report, Script, Talk, _wrong_answers
+from router.runtime.client import Runtime
+from router.runtime.local import LocalRuntime
+from store.embedded import temporary_data_dir
+from tests.chaos.processes import ENCRYPTION_KEYS, Process, Processes, processes
+from tests.support import eventually
+
+pytestmark = pytest.mark.timeout(120)
+
+_USUAL_PORTS = (3000, 3001, 3002)
+# What would break a demo that read it; PORT alone may count.
+_FOREIGN = {
+    "DATABASE_URL": "postgresql://127.0.0.1:1/none",
+    "SLACK_BOT_TOKEN": "xoxb-not-ours",
+    "SLACK_SIGNING_SECRET": "not-ours-either",
+    "SLACK_API_URL": "http://127.0.0.1:1/api/",
+    "ANTHROPIC_API_KEY": "sk-ant-not-ours",
+    "ANTHROPIC_BASE_URL": "http://127.0.0.1:1",
+    "THREADLINE_ENCRYPTION_KEYS": "nonsense",
+    "THREADLINE_LEASE_SECONDS": "-1",
+    "HOST": "192.0.2.1",
+    "LOG_LEVEL": "loud",
+}
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    with temporary_data_dir() as folder:
+        yield folder
+
+
+@pytest.fixture
+async def commands(data_dir: Path, tmp_path: Path) -> AsyncIterator[Processes]:
+    """Ended before the data folder goes."""
+    del data_dir
+    async with processes(tmp_path) as made:
+        yield made
+
+
+# ------------------------------------------------------------------ --once
+
+
+async def test_once_plays_a_conversation_shows_it_and_exits_0(commands):
+    result = await commands.run("demo", "--once", **_FOREIGN)
+    assert (result.code, result.stderr) == (0, "")
+    assert re.search(r"ada +Which planet is the largest\?\n +threadline +You said:", result.stdout)
+    assert "grace  <@U0THREADLINE> count to three" in result.stdout
+    assert len(re.findall(r"sesn_\w+", result.stdout)) == 5
+    assert "One session per thread" in result.stdout
+    assert "wrong" not in result.stdout
+
+
+async def test_once_in_json_and_again_on_the_same_data(commands, data_dir):
+    for _ in range(2):
+        result = await commands.run("demo", "--once", "--json", "--data-dir", str(data_dir))
+        report = result.json()
+        assert (result.code, report["wrong"]) == (0, [])
+        assert [len(t["said"]) for t in report["threads"]] == [6, 4, 4, 3, 2]
+        assert len({s["runtime"] for s in report["sessions"]}) == 5
+        assert len({s["id"] for s in report["sessions"]}) == 5
+
+
+async def test_once_fails_where_the_database_does_not_keep_one_session_per_thread(
+    commands, connection, dsn
+):
+    await connection.execute("DROP INDEX agent_sessions_one_per_thread")
+    result = await commands.run(
+        *("demo", "--once", "--use", "database", "--json"),
+        DATABASE_URL=dsn,
+        THREADLINE_ENCRYPTION_KEYS=ENCRYPTION_KEYS,
+    )
+    assert result.code == 1
+    wrong = result.json()["wrong"]
+    assert "no answer to 'Which planet is the largest?' in 20 s" in wrong[0]
+    assert wrong[0].endswith("Threadline said 503, 503, 503, 503")
+
+
+ASKED = Talk("a talk", expected=["Which planet is the largest?", "And the smallest?"])
+RIGHT = ['You said: "Which planet is the largest?"', 'You said: "And the smallest?"']
+
+
+@pytest.mark.parametrize(
+    ("answers", "wrong"),
+    [
+        (RIGHT, []),
+        ([*RIGHT, RIGHT[1]], ["a talk: 3 answers to 2 messages"]),
+        (RIGHT[:1], ["a talk: 1 answers to 2 messages"]),
+        ([], ["a talk: 0 answers to 2 messages"]),
+        (RIGHT[:1] * 2, [f"a talk: the answer to 'And the smallest?' is {RIGHT[0]!r}"]),
+    ],
+    ids=["right", "doubled", "missing", "none", "another's"],
+)
+def test_what_once_finds_wrong_with_a_thread(answers, wrong):
+    assert _wrong_answers(ASKED, answers, "http://127.0.0.1") == wrong
+    counted = [w for w in wrong if "answers to" in w]
+    assert _wrong_answers(ASKED, answers, None) == counted  # a real model does not quote
+
+
+@pytest.mark.parametrize("doubled", [False, True])
+async def test_what_once_finds_wrong_with_sessions(doubled):
+    async with LocalRuntime() as runtime, LocalSlack() as slack, aiohttp.ClientSession() as http:
+        client = Runtime(api_key="local", base_url=runtime.url, max_streams=1)
+        agent = await client.create_agent(name="demo", model="claude-sonnet-5-5", system="Help.")
+        environment = await client.create_environment(name="demo")
+        for ours in ["one", "one"] if doubled else ["one"]:
+            made = await client.create_session(
+                agent_id=agent,
+                environment_id=environment,
+                title="A talk",
+                metadata={"threadline_session_id": ours},
+            )
+            await client.send(
+                made, [{"type": "user.message", "content": [{"type": "text", "text": "hello"}]}]
+            )
+        await client.close()
+        script = Script(slack, runtime.url)
+        script._http = http
+        script._talks = [Talk("a talk", root="1.0", expected=["hello"])]
+        report = Report()
+        await script._check_sessions(report)
+    assert report.wrong == (
+        [
+            "1 threads have 2 runtime sessions for 1 sessions of ours",
+            "the runtime received 2 messages, and 1 were sent",
+        ]
+        if doubled
+        else []
+    )
+
+
+# ------------------------------------------------------------------ until Ctrl-C
+
+
+class Room:
+    """The local Slack of a demo, over its control routes."""
+
+    def __init__(self, http: aiohttp.ClientSession, process: Process, where: dict[str, Any]):
+        self.process, self.where = process, where
+        self._http = http
+
+    async def say(self, text: str, **more: str) -> dict[str, Any]:
+        body = {"user": "ada", "channel": "general", "text": text} | more
+        url = f"{self.where['slack']}/_control/message"
+        async with self._http.post(url, json=body) as response:
+            said: dict[str, Any] = await response.json()
+        assert said["ok"], said
+        return said
+
+    async def answers(self, thread_ts: str) -> list[str]:
+        state = await self._state("slack")
+        bot = state["workspace"]["bot_user_id"]
+        return [
+            m["text"] for m in state["messages"] if m["thread_ts"] == thread_ts and m["user"] == bot
+        ]
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        return list((await self._state("runtime"))["sessions"])
+
+    async def _state(self, which: str) -> dict[str, Any]:
+        async with self._http.get(f"{self.where[which]}/_control/state") as response:
+            state: dict[str, Any] = await response.json()
+        return state
+
+    async def stop(self) -> None:
+        """Ctrl-C."""
+        self.process.signal(signal.SIGINT)
+        assert await self.process.ended() == 0
+        assert self.process.stderr == ""
+
+
+async def demo(
+    commands: Processes, data_dir: Path, http: aiohttp.ClientSession, **env: str
+) -> Room:
+    process = commands.start("demo", "--json", "--data-dir", str(data_dir), **env)
+    return Room(http, process, await process.ready())
+
+
+async def test_it_stops_on_ctrl_c_and_the_next_start_finds_everything(commands, data_dir):
+    async with aiohttp.ClientSession() as http:
+        room = await demo(commands, data_dir, http, **_FOREIGN)
+        asked = await room.say("@threadline hello")
+
+        async def answered(*texts: str) -> bool:
+            return await room.answers(asked["ts"]) == [f'You said: "{t}"' for t in texts]
+
+        await eventually(lambda: answered("hello"), 15)
+
+        # A second one says where the first is, and leaves it alone.
+        for argv in (["demo"], ["demo", "--once"], ["serve"]):
+            env = {"SLACK_SIGNING_SECRET": "not-shown", "ANTHROPIC_API_KEY": "not-shown"}
+            second = await commands.run(*argv, "--data-dir", str(data_dir), **env)
+            assert second.code == 2
+            assert f"already runs on {data_dir} at {room.where['threadline']}" in second.stderr
+
+        (before,) = await room.sessions()
+        await room.stop()
+        room = await demo(commands, data_dir, http)
+        await room.say("and again", thread_ts=asked["ts"])
+        await eventually(lambda: answered("hello", "and again"), 15)
+        (after,) = await room.sessions()
+        assert after["id"] == before["id"]
+        await room.stop()
+
+
+async def test_it_shows_where_everything_is_and_what_is_said(commands, data_dir):
+    process = commands.start("demo", "--data-dir", str(data_dir))
+    await eventually(lambda: "/_control/message" in process.stdout, 30)
+    shown = process.stdout
+    where = dict(re.findall(r"^  (threadline|slack|runtime) +(http://\S+)$", shown, re.MULTILINE))
+    assert set(where) == {"threadline", "slack", "runtime"}
+    assert str(data_dir) in shown
+    async with aiohttp.ClientSession() as http:
+        # The very line that is shown to the newcomer.
+        curl = re.search(r"curl -s (\S+) -H '([^:]+): ([^']+)' -d '([^']+)'", shown)
+        assert curl
+        url, name, value, body = curl.groups()
+        async with http.post(url, data=body, headers={name: value}) as response:
+            assert (await response.json())["ok"] is True
+        await eventually(lambda: 'general · threadline: You said: "hello"' in process.stdout, 15)
+        assert "general · ada: <@U0THREADLINE> hello" in process.stdout
+    process.signal(signal.SIGINT)
+    assert await process.ended() == 0
+    assert "Stopped." in process.stdout
+
+
+async def test_a_taken_port_is_replaced_by_a_free_one_unless_it_was_asked_for(commands, data_dir):
+    with ExitStack() as stack:
+        for usual in _USUAL_PORTS:
+            with suppress(OSError):  # then somebody else has taken it, which does as well
+                stack.enter_context(socket.create_server(("127.0.0.1", usual)))
+        asked = str(stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1])
+        place = ("--data-dir", str(data_dir))
+        refused = await commands.run("demo", *place, PORT=asked)
+        assert refused.code == 2
+        assert f"cannot listen on 127.0.0.1:{asked}" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        process = commands.start("demo", "--json", *place)
+        where = await process.ready()
+    ports = {int(where[name].rpartition(":")[2]) for name in ("threadline", "slack", "runtime")}
+    assert not ports & {*_USUAL_PORTS, int(asked)}
+
+
+async def test_a_free_port_that_was_asked_for_is_used(commands, data_dir):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    process = commands.start("demo", "--json", "--data-dir", str(data_dir), PORT=str(port))
+    assert (await process.ready())["threadline"] == f"http://127.0.0.1:{port}"
+
+
+async def test_what_is_used_for_real_is_told(commands, dsn, data_dir):
+    env = {"DATABASE_URL": dsn, "THREADLINE_ENCRYPTION_KEYS": ENCRYPTION_KEYS}
+    argv = ("demo", "--use", "database", "--data-dir", str(data_dir))
+    process = commands.start(*argv, **env)
+    await eventually(lambda: re.search(r"real +database\n", process.stdout), 30)
+    nothing = await commands.run(*argv)
+    assert nothing.code == 2
+    assert "set DATABASE_URL" in nothing.stderr
+    for use in ("runtime", "slack"):
+        missing = await commands.run("demo", "--use", use, "--data-dir", f"{data_dir}-{use}")
+        assert missing.code == 2
+        assert "Traceback" not in missing.stderr, missing.stderr
