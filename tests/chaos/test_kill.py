@@ -244,7 +244,7 @@ async def test_frozen_in_the_middle_of_a_post_it_does_not_post_again(fleet: Flee
     await one_answer(fleet, asked)
     before = await everything(fleet)
     first.thaw()
-    await eventually(lambda: first.log("delivery.sent") or first.log("delivery.unclear"))
+    await eventually(lambda: first.log("delivery.passed_on") or first.log("delivery.unclear"))
     await one_answer(fleet, asked)
     assert await everything(fleet) == before
     assert posts_answered(fleet) == 1
