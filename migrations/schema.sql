@@ -51,6 +51,8 @@ CREATE TABLE public.agent_sessions (
     archived_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    titled_at numeric(20,6),
+    retitled boolean DEFAULT false NOT NULL,
     CONSTRAINT agent_sessions_source_check CHECK ((source = ANY (ARRAY['dashboard'::text, 'slack'::text, 'schedule'::text, 'webhook'::text]))),
     CONSTRAINT agent_sessions_status_check CHECK ((status = ANY (ARRAY['idle'::text, 'running'::text, 'archived'::text]))),
     CONSTRAINT archived_has_its_time CHECK (((status = 'archived'::text) = (archived_at IS NOT NULL))),
@@ -142,11 +144,18 @@ CREATE TABLE public.session_inputs (
     accepted_at timestamp with time zone DEFAULT now() NOT NULL,
     sent_at timestamp with time zone,
     ended_at timestamp with time zone,
+    shown_waiting boolean DEFAULT false NOT NULL,
     CONSTRAINT ended_has_its_time CHECK (((state = ANY (ARRAY['done'::text, 'withdrawn'::text, 'refused'::text])) = (ended_at IS NOT NULL))),
     CONSTRAINT sending_has_a_deadline CHECK (((state = 'sending'::text) = (sending_deadline IS NOT NULL))),
     CONSTRAINT sent_belongs_to_a_turn CHECK (((state <> ALL (ARRAY['sending'::text, 'sent'::text, 'done'::text])) OR (turn_id IS NOT NULL))),
     CONSTRAINT session_inputs_kind_check CHECK ((kind = ANY (ARRAY['message'::text, 'correction'::text, 'decision'::text, 'interrupt'::text]))),
     CONSTRAINT session_inputs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'sending'::text, 'sent'::text, 'done'::text, 'withdrawn'::text, 'refused'::text])))
+);
+
+CREATE TABLE public.slack_budgets (
+    install_id uuid NOT NULL,
+    method text NOT NULL,
+    spent_until timestamp with time zone NOT NULL
 );
 
 CREATE TABLE public.slack_outbox (
@@ -179,9 +188,25 @@ CREATE TABLE public.slack_outbox (
     CONSTRAINT delivered_has_its_time CHECK (((state = ANY (ARRAY['sent'::text, 'dead'::text])) = (ended_at IS NOT NULL))),
     CONSTRAINT replies_belong_to_a_session CHECK (((lane = 'side'::text) OR (session_id IS NOT NULL))),
     CONSTRAINT sending_is_claimed CHECK ((((state = 'sending'::text) = (deadline IS NOT NULL)) AND ((deadline IS NULL) = (claimed_by IS NULL)))),
-    CONSTRAINT slack_outbox_kind_check CHECK ((kind = ANY (ARRAY['reply'::text, 'notice'::text, 'private'::text]))),
-    CONSTRAINT slack_outbox_lane_check CHECK ((lane = ANY (ARRAY['reply'::text, 'side'::text]))),
+    CONSTRAINT slack_outbox_kind_check CHECK ((kind = ANY (ARRAY['reply'::text, 'notice'::text, 'private'::text, 'reaction'::text]))),
+    CONSTRAINT slack_outbox_lane_check CHECK ((lane <> ''::text)),
     CONSTRAINT slack_outbox_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'sending'::text, 'sent'::text, 'dead'::text])))
+);
+
+CREATE TABLE public.slack_previews (
+    deployed_agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    turn_id uuid NOT NULL,
+    part integer NOT NULL,
+    text_from integer NOT NULL,
+    state text DEFAULT 'starting'::text NOT NULL,
+    slack_ts text,
+    started_at timestamp with time zone NOT NULL,
+    CONSTRAINT shown_has_its_ts CHECK (((state = ANY (ARRAY['open'::text, 'closed'::text])) = (slack_ts IS NOT NULL))),
+    CONSTRAINT slack_previews_part_check CHECK ((part >= 0)),
+    CONSTRAINT slack_previews_state_check CHECK ((state = ANY (ARRAY['starting'::text, 'open'::text, 'closed'::text, 'lost'::text]))),
+    CONSTRAINT slack_previews_text_from_check CHECK ((text_from >= 0))
 );
 
 CREATE TABLE public.slack_routes (
@@ -273,8 +298,14 @@ ALTER TABLE ONLY public.session_inputs
 ALTER TABLE ONLY public.session_inputs
     ADD CONSTRAINT session_inputs_pkey PRIMARY KEY (deployed_agent_id, id);
 
+ALTER TABLE ONLY public.slack_budgets
+    ADD CONSTRAINT slack_budgets_pkey PRIMARY KEY (install_id, method);
+
 ALTER TABLE ONLY public.slack_outbox
     ADD CONSTRAINT slack_outbox_pkey PRIMARY KEY (deployed_agent_id, delivery_id);
+
+ALTER TABLE ONLY public.slack_previews
+    ADD CONSTRAINT slack_previews_pkey PRIMARY KEY (deployed_agent_id, turn_id, part);
 
 ALTER TABLE ONLY public.slack_routes
     ADD CONSTRAINT slack_routes_pkey PRIMARY KEY (install_id, channel_id);
@@ -308,13 +339,15 @@ CREATE UNIQUE INDEX session_inputs_client_key ON public.session_inputs USING btr
 
 CREATE INDEX session_inputs_open ON public.session_inputs USING btree (deployed_agent_id, session_id, order_key) WHERE (state = ANY (ARRAY['queued'::text, 'sending'::text, 'sent'::text]));
 
+CREATE INDEX session_inputs_shown ON public.session_inputs USING btree (deployed_agent_id, session_id) WHERE shown_waiting;
+
 CREATE INDEX session_inputs_turn ON public.session_inputs USING btree (deployed_agent_id, turn_id);
 
 CREATE INDEX slack_outbox_dead ON public.slack_outbox USING btree (ended_at) WHERE (state = 'dead'::text);
 
 CREATE UNIQUE INDEX slack_outbox_effect ON public.slack_outbox USING btree (deployed_agent_id, session_id, effect_key) WHERE (session_id IS NOT NULL);
 
-CREATE INDEX slack_outbox_line ON public.slack_outbox USING btree (deployed_agent_id, session_id, "position") WHERE ((lane = 'reply'::text) AND (state = ANY (ARRAY['pending'::text, 'sending'::text])));
+CREATE INDEX slack_outbox_line ON public.slack_outbox USING btree (deployed_agent_id, session_id, lane, "position") WHERE ((lane <> 'side'::text) AND (state = ANY (ARRAY['pending'::text, 'sending'::text])));
 
 CREATE INDEX slack_outbox_open ON public.slack_outbox USING btree (not_before) WHERE (state = ANY (ARRAY['pending'::text, 'sending'::text]));
 
@@ -354,6 +387,9 @@ ALTER TABLE ONLY public.session_inputs
 ALTER TABLE ONLY public.session_inputs
     ADD CONSTRAINT session_inputs_deployed_agent_id_turn_id_fkey FOREIGN KEY (deployed_agent_id, turn_id) REFERENCES public.agent_turns(deployed_agent_id, id);
 
+ALTER TABLE ONLY public.slack_budgets
+    ADD CONSTRAINT slack_budgets_install_id_fkey FOREIGN KEY (install_id) REFERENCES public.oauth_installs(id);
+
 ALTER TABLE ONLY public.slack_outbox
     ADD CONSTRAINT slack_outbox_deployed_agent_id_session_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
 
@@ -362,6 +398,12 @@ ALTER TABLE ONLY public.slack_outbox
 
 ALTER TABLE ONLY public.slack_outbox
     ADD CONSTRAINT slack_outbox_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);
+
+ALTER TABLE ONLY public.slack_previews
+    ADD CONSTRAINT slack_previews_deployed_agent_id_session_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
+
+ALTER TABLE ONLY public.slack_previews
+    ADD CONSTRAINT slack_previews_deployed_agent_id_turn_id_fkey FOREIGN KEY (deployed_agent_id, turn_id) REFERENCES public.agent_turns(deployed_agent_id, id);
 
 ALTER TABLE ONLY public.slack_routes
     ADD CONSTRAINT slack_routes_deployed_agent_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, workspace_id) REFERENCES public.deployed_agents(id, workspace_id);

@@ -85,6 +85,30 @@ async def make_default(connection: Connection, workspace_id: UUID, agent_id: UUI
     return int(done.rpartition(" ")[2])
 
 
+# $1 agents
+_SETTINGS = "SELECT id, settings FROM deployed_agents WHERE id = ANY($1::uuid[])"
+
+
+async def settings_of(connection: Connection, agent_ids: list[UUID]) -> dict[UUID, dict[str, Any]]:
+    """The settings of agents."""
+    return {row["id"]: row["settings"] for row in await connection.fetch(_SETTINGS, agent_ids)}
+
+
+# $1 workspace, $2 name, $3 settings
+_SET_SETTINGS = """
+UPDATE deployed_agents SET settings = $3 WHERE workspace_id = $1 AND name = $2
+RETURNING id, workspace_id, name, anthropic_agent_id, anthropic_environment_id, status, settings
+"""
+
+
+async def set_settings(
+    connection: Connection, workspace_id: UUID, name: str, settings: dict[str, Any]
+) -> Agent | None:
+    """Replaces an agent's settings; None where there is no agent of that name."""
+    row = await connection.fetchrow(_SET_SETTINGS, workspace_id, name, settings)
+    return Agent(**row) if row else None
+
+
 # $1 agent, $2 status
 _SET_STATUS = "UPDATE deployed_agents SET status = $2 WHERE id = $1"
 

@@ -30,6 +30,7 @@ class NewInput:
     client_key: str | None = None
     slack_event_id: str | None = None
     deleted: bool = False
+    shown_waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +75,18 @@ async def known(connection: Connection, wanted: list[tuple[UUID, str, str | None
 
 
 # side by side: $1 ids, $2 agents, $3 workspaces, $4 sessions, $5 kinds, $6 bodies, $7 order keys,
-# $8 dedupe keys, $9 revisions, $10 client keys, $11 Slack events, $12 deleted
+# $8 dedupe keys, $9 revisions, $10 client keys, $11 Slack events, $12 deleted, $13 shown waiting
 _ADD = """
 INSERT INTO session_inputs (id, deployed_agent_id, workspace_id, session_id, kind, body, order_key,
-    dedupe_key, revision, client_key, slack_event_id, deleted, state, ended_at)
+    dedupe_key, revision, client_key, slack_event_id, deleted, shown_waiting, state, ended_at)
 SELECT n.id, n.agent, n.workspace, n.session, n.kind, n.body, n.order_key, n.dedupe_key, n.revision,
-       n.client_key, n.event, n.deleted,
+       n.client_key, n.event, n.deleted, n.shown,
        CASE WHEN n.deleted THEN 'withdrawn' ELSE 'queued' END,
        CASE WHEN n.deleted THEN now() END
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::jsonb[], $7::numeric[],
-            $8::text[], $9::numeric[], $10::text[], $11::text[], $12::boolean[])
+            $8::text[], $9::numeric[], $10::text[], $11::text[], $12::boolean[], $13::boolean[])
      AS n (id, agent, workspace, session, kind, body, order_key, dedupe_key, revision, client_key,
-           event, deleted)
+           event, deleted, shown)
 ON CONFLICT DO NOTHING
 RETURNING id
 """
@@ -107,6 +108,7 @@ async def add(connection: Connection, new: list[NewInput]) -> set[UUID]:
         [n.client_key for n in new],
         [n.slack_event_id for n in new],
         [n.deleted for n in new],
+        [n.shown_waiting for n in new],
     )
     return {row["id"] for row in rows}
 
@@ -166,6 +168,42 @@ async def withdraw(connection: Connection, known_input: Known) -> None:
     await connection.execute(_WITHDRAW, known_input.deployed_agent_id, known_input.id)
 
 
+# ------------------------------------------------------------------ what shows that they wait
+
+# side by side: $1 agents, $2 inputs
+_PLACES = """
+SELECT i.id, (
+    SELECT count(*) FROM session_inputs q
+    WHERE q.deployed_agent_id = i.deployed_agent_id AND q.session_id = i.session_id
+      AND q.state = 'queued' AND q.kind = 'message' AND (q.order_key, q.id) <= (i.order_key, i.id)
+) AS place
+FROM unnest($1::uuid[], $2::uuid[]) AS w (agent, id)
+JOIN session_inputs i ON i.deployed_agent_id = w.agent AND i.id = w.id
+"""
+
+
+async def places(connection: Connection, waiting: list[tuple[UUID, UUID]]) -> dict[UUID, int]:
+    """The place of waiting messages, given as (agent, input), among those of their session."""
+    rows = await connection.fetch(_PLACES, [w[0] for w in waiting], [w[1] for w in waiting])
+    return {row["id"]: row["place"] for row in rows}
+
+
+# $1 agent, $2 session
+_HIDE = """
+UPDATE session_inputs SET shown_waiting = false
+WHERE deployed_agent_id = $1 AND session_id = $2 AND shown_waiting AND state <> 'queued'
+RETURNING id, order_key
+"""
+
+
+async def hide_waiting(
+    connection: Connection, agent_id: UUID, session_id: UUID
+) -> list[tuple[UUID, Decimal]]:
+    """The messages, with their ts, that showed that they wait and wait no more; each only once."""
+    rows = await connection.fetch(_HIDE, agent_id, session_id)
+    return [(row["id"], row["order_key"]) for row in rows]
+
+
 # ------------------------------------------------------------------ what a holder does with them
 
 
@@ -215,6 +253,21 @@ async def any_queued(connection: Connection, lease: Lease, kinds: list[str]) -> 
         _ANY_QUEUED, lease.deployed_agent_id, lease.session_id, kinds
     )
     return found
+
+
+# $1 agent, $2 session, $3 kinds
+_AGES = """
+SELECT now() - max(accepted_at) AS newest, now() - min(accepted_at) AS oldest FROM session_inputs
+WHERE deployed_agent_id = $1 AND session_id = $2 AND state = 'queued' AND kind = ANY($3::text[])
+"""
+
+
+async def ages(
+    connection: Connection, lease: Lease, kinds: list[str]
+) -> tuple[timedelta, timedelta] | None:
+    """How long ago the newest and the oldest waiting input of these kinds came; None without any."""
+    row = await connection.fetchrow(_AGES, lease.deployed_agent_id, lease.session_id, kinds)
+    return (row["newest"], row["oldest"]) if row and row["newest"] is not None else None
 
 
 # $1 agent, $2 session, $3 turn, $4 kinds, $5 how long the request may take

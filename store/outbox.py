@@ -1,4 +1,4 @@
-"""The outbox: every durable Slack write, once by its effect key, replies of a session in order.
+"""The outbox: every durable Slack write, once by its effect key, those of one lane in order.
 
 pending → sending → sent | dead; sending → pending when an attempt is known, or was found, not to
 have taken effect.
@@ -28,7 +28,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A write that a session wants: `kind` reply | notice | private, with what it says in `body`."""
+    """A write that a session wants: `kind` reply | notice | private | reaction, and what in `body`.
+
+    Writes of one `lane` leave in the order of their positions; those at the `side` whenever they can.
+    """
 
     effect_key: str
     kind: str
@@ -93,13 +96,14 @@ WHERE o.state IN ('pending', 'sending') AND o.not_before <= now()
   AND (o.lane = 'side' OR NOT EXISTS (
       SELECT FROM slack_outbox p
       WHERE p.deployed_agent_id = o.deployed_agent_id AND p.session_id = o.session_id
-        AND p.lane = 'reply' AND p.state IN ('pending', 'sending') AND p.position < o.position))
+        AND p.lane = o.lane AND p.lane <> 'side' AND p.position < o.position
+        AND p.state IN ('pending', 'sending')))
 ORDER BY (o.delivery_id < $1), o.delivery_id LIMIT $2
 """
 
 
 async def due(connection: Connection, start: UUID, limit: int) -> list[Due]:
-    """Deliveries to claim; of a session's replies only the first that is open."""
+    """Deliveries to claim; of a session's lane only the first that is open."""
     return [Due(**row) for row in await connection.fetch(_DUE, start, limit)]
 
 
@@ -134,7 +138,8 @@ WHERE o.deployed_agent_id = $1 AND o.delivery_id = $2 AND o.not_before <= now()
   AND (o.lane = 'side' OR NOT EXISTS (
       SELECT FROM slack_outbox p
       WHERE p.deployed_agent_id = $1 AND p.session_id = o.session_id
-        AND p.lane = 'reply' AND p.state IN ('pending', 'sending') AND p.position < o.position))
+        AND p.lane = o.lane AND p.lane <> 'side' AND p.position < o.position
+        AND p.state IN ('pending', 'sending')))
 RETURNING delivery_id, deployed_agent_id, session_id, install_id, slack_conversation_key,
     channel_id, thread_ts, effect_key, kind, body, claim_epoch, attempts, unclear, created_at
 """
@@ -145,7 +150,7 @@ async def claim(
 ) -> Delivery | None:
     """Takes a delivery by compare-and-set; None if it is not to be had.
 
-    Positions are given under the session's row lock, so an earlier reply is visible whenever a
+    Positions are given under the session's row lock, so an earlier write is visible whenever a
     later one is, and none that has ended opens again: looking here, without a lock, is safe.
     """
     row = await connection.fetchrow(

@@ -43,11 +43,11 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class Woken:
-    """A session that is there, accepts input, and was made ready."""
+    """A session that was there, or is now, and was made ready. `busy`: a turn is in flight."""
 
     slack_conversation_key: str
     id: UUID
-    created: bool
+    busy: bool
 
 
 # side by side, sorted by key: $1 ids, $2 agents, $3 workspaces, $4 titles, $5 makers, $6 installs,
@@ -66,7 +66,7 @@ ON CONFLICT (deployed_agent_id, slack_conversation_key) WHERE slack_conversation
 DO UPDATE SET wake_seq = agent_sessions.wake_seq + 1,
               ready_at = LEAST(agent_sessions.ready_at, excluded.ready_at)
 WHERE agent_sessions.status <> 'archived' AND agent_sessions.archive_requested_at IS NULL
-RETURNING slack_conversation_key, id, (xmax = 0) AS created
+RETURNING slack_conversation_key, id, status = 'running' AS busy
 """
 
 
@@ -139,6 +139,7 @@ class Held:
     place_at: datetime | None
     usage_snapshot: dict[str, Any] | None
     archive_requested_at: datetime | None
+    retitled: bool
 
     @property
     def lease(self) -> Lease:
@@ -156,7 +157,7 @@ WHERE deployed_agent_id = $1 AND id = $2 AND ready_at <= now()
 RETURNING id, deployed_agent_id, workspace_id, anthropic_session_id, status, source, title,
     slack_install_id, slack_team_id, slack_channel_id, slack_thread_ts, slack_conversation_key,
     wake_seq, lease_epoch, barren_claims, failures, create_started_at, place_at, usage_snapshot,
-    archive_requested_at
+    archive_requested_at, retitled
 """
 
 
@@ -243,7 +244,7 @@ UPDATE agent_sessions s
 SET lease_owner = NULL, lease_expires_at = NULL,
     failures = CASE WHEN $4 THEN s.failures + 1 ELSE 0 END,
     ready_at = CASE
-        WHEN s.archive_requested_at IS NOT NULL
+        WHEN s.archive_requested_at IS NOT NULL OR s.retitled
           OR EXISTS (SELECT FROM agent_turns t WHERE t.deployed_agent_id = $1
                      AND t.session_id = $2 AND t.state = 'running')
           OR EXISTS (SELECT FROM session_inputs i WHERE i.deployed_agent_id = $1

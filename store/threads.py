@@ -81,6 +81,17 @@ async def lower_first_ts(connection: Connection, key: str, ts: Decimal) -> None:
     await connection.execute(_LOWER, key, ts)
 
 
+# $1 key, $2 muted
+_SET_MUTED = """
+UPDATE slack_threads SET muted = $2 WHERE slack_conversation_key = $1 AND muted <> $2
+"""
+
+
+async def set_muted(connection: Connection, key: str, *, muted: bool) -> bool:
+    """Stops or starts following replies without a mention; False if it was so already."""
+    return await connection.execute(_SET_MUTED, key, muted) == "UPDATE 1"
+
+
 # ------------------------------------------------------------------ events before their thread
 
 

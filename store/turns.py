@@ -26,9 +26,9 @@ WHERE deployed_agent_id = $1 AND session_id = $2 AND ended_at IS NULL
 """
 
 
-async def live(connection: Connection, lease: Lease) -> Turn | None:
-    """The turn that is in flight, if there is one."""
-    row = await connection.fetchrow(_LIVE, lease.deployed_agent_id, lease.session_id)
+async def live(connection: Connection, agent_id: UUID, session_id: UUID) -> Turn | None:
+    """The turn of a session that is in flight, if there is one."""
+    row = await connection.fetchrow(_LIVE, agent_id, session_id)
     return Turn(**row) if row else None
 
 

@@ -8,9 +8,9 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
-from router.intake import Intake, Outcome
+from router.intake import Intake
 from router.loops import Stop
-from router.routing import Arrival
+from router.routing import Arrival, Outcome
 from store import database
 from store.database import Connection, Record
 from tests.store.factories import Ground

@@ -7,8 +7,9 @@ import pytest
 
 from router import intake as intake_module
 from router.errors import AcceptUnavailable
-from router.intake import Intake, title_of
+from router.intake import Intake
 from router.loops import Stop
+from router.routing import title_of
 from store import database, sessions
 from store.sessions import Ready
 from tests.store import factories
@@ -34,7 +35,7 @@ async def test_a_first_message_makes_the_session_of_its_thread(dsn, db, on):
     assert (session["status"], session["wake_seq"]) == ("idle", 1)
     assert session["ready_at"] is not None
     (row,) = await rows(db, root)
-    assert row["body"] == {"text": "  Hello\nworld", "user": "U1", "files": []}
+    assert row["body"] == {"text": "  Hello\nworld", "user": "U1", "team": None, "files": []}
     assert (row["order_key"], row["client_key"]) == (Decimal(root), "c1")
     assert (row["slack_event_id"], row["dedupe_key"]) == ("Ev1", message.dedupe_key)
 
@@ -167,4 +168,4 @@ async def test_a_locked_session_makes_only_its_own_arrival_come_again(dsn, conne
     ],
 )
 def test_a_title_is_the_first_line_printable_and_short(text, title):
-    assert title_of(text) == title
+    assert title_of(text, 80) == title

@@ -148,7 +148,7 @@ async def test_while_a_holder_appends_nobody_claims_behind_its_back(connect, db,
         successor = await claim
     assert successor
     assert successor.lease_epoch == 2
-    assert await turns.live(db, successor.lease)
+    assert await turns.live(db, successor.deployed_agent_id, successor.id)
 
 
 _GUARD = "SELECT FROM agent_sessions WHERE id = $1 AND lease_epoch = $2 FOR SHARE"

@@ -115,6 +115,22 @@ async def test_notices_and_other_sessions_are_not_held(db, on, session):
         await _claimed(db, row)
 
 
+async def test_every_lane_keeps_its_own_order_and_holds_no_other(db, on, session):
+    reply = await factories.delivery(db, session)
+    removal = await factories.delivery(db, session, lane="waiting:1", position=1, kind="reaction")
+    addition = await factories.delivery(db, session, lane="waiting:1", position=0, kind="reaction")
+    other = await factories.delivery(db, session, lane="waiting:2", position=1, kind="reaction")
+    elsewhere = await factories.delivery(
+        db, await factories.session(db, on), lane="waiting:1", position=1, kind="reaction"
+    )
+    assert await _all_due(db) == {_due(row) for row in (reply, addition, other, elsewhere)}
+    assert await outbox.claim(db, _due(removal), "eager", _LIMIT) is None
+    delivery = await _claimed(db, addition)
+    assert _due(removal) not in await _all_due(db)
+    await outbox.mark_sent(db, delivery, None)
+    assert _due(removal) in await _all_due(db)
+
+
 async def test_under_two_deliverers_replies_leave_in_order(connect: Connect, db, on):
     sessions = [await factories.session(db, on) for _ in range(4)]
     for session in sessions * 5:

@@ -146,6 +146,8 @@ _READS: dict[str, tuple[str, list[Any], str | None]] = {
         [_AGENT, _SESSION, _TURN, ["message"], _LIMIT],
         "session_inputs_open",
     ),
+    "inputs.places": (inputs._PLACES, [[_AGENT], [_INPUT]], "session_inputs_open"),
+    "inputs.hide_waiting": (inputs._HIDE, [_AGENT, _SESSION], "session_inputs_shown"),
     "inputs.mark_sent": (inputs._SENT, [_AGENT, [_INPUT], ["event"]], None),
     "inputs.withdraw": (inputs._WITHDRAW, [_AGENT, _INPUT], None),
     "inputs.refuse": (inputs._REFUSE, [_AGENT, [_INPUT]], None),
