@@ -14,7 +14,7 @@ export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check test-long schema lock clean
+.PHONY: help demo test check test-long bench schema lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ check: $(VENV)/.dev ## formatting, lint, types, layers, declared dependencies
 
 test-long: $(VENV)/.dev ## run the tests that take minutes
 	$(BIN)/pytest -m long
+
+bench: $(VENV)/.dev ## print how late streamed words reach Slack, and what they cost of its limits
+	@$(BIN)/python -m tests.bench.streaming
 
 schema: $(VENV)/.runtime ## rewrite migrations/schema.sql from the migrations
 	$(BIN)/python -m store.migrate

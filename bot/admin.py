@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from bot import places
+from router.behaviour import AgentSettings
 from router.errors import ConfigurationError, RuntimeFailure
 from router.runtime.client import Runtime
 from router.settings import Settings
@@ -67,6 +68,24 @@ async def add_agent(  # noqa: PLR0913  # the options of one command
     return shown(agent) | {"default_of_installs": installs}
 
 
+async def set_agent(
+    settings: Settings, data_dir: Path | None, workspace: str, name: str, wanted: str
+) -> dict[str, Any]:
+    """Replaces an agent's settings, given as JSON."""
+    agent_settings = AgentSettings.parse(wanted)
+    async with places.visited(settings, data_dir) as place:
+        connection = await database.connect(place.dsn)
+        try:
+            found = await _workspace(connection, workspace)
+            stored = agent_settings.stored()
+            agent = await agents.set_settings(connection, found.id, name, stored)
+        finally:
+            await connection.close()
+    if agent is None:
+        raise ConfigurationError(f"there is no agent {name!r} in {workspace!r}")
+    return shown(agent)
+
+
 async def list_agents(settings: Settings, data_dir: Path | None) -> list[dict[str, Any]]:
     """All deployed agents."""
     async with places.visited(settings, data_dir) as place:
@@ -85,6 +104,7 @@ def shown(agent: Agent) -> dict[str, Any]:
         "status": agent.status,
         "agent_id": agent.anthropic_agent_id,
         "environment_id": agent.anthropic_environment_id,
+        "settings": agent.settings,
     }
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 from aiohttp import web
 
+from bot.budget import Budgets
 from bot.conversation import SlackConversation
 from bot.delivery import Deliverer
 from bot.http import Operations, SlackRoute, application
@@ -21,6 +22,8 @@ from bot.install import InstallBook
 from bot.metrics import Metrics
 from bot.sealing import Keyring
 from bot.slack import BotIdentity, Slack, SlackAway, SlackLimited, SlackRefused, SlackUnclear
+from bot.socket import Socket
+from bot.streams import Streams
 from router.errors import ConfigurationError
 from router.intake import Intake
 from router.loops import Stop, every
@@ -95,6 +98,8 @@ async def running(config: Config) -> AsyncIterator[App]:
         runtime = _runtime(settings, timing)
         stack.push_async_callback(runtime.close)
         built = _Built(config, stop, _Ground(pool, ack_pool, leases, book, slack, runtime))
+        if built.socket is not None:
+            await built.socket.check()
         await install_from_settings(config, pool, book, slack)
         async with asyncio.TaskGroup() as tasks:
             for loop in built.loops():
@@ -128,14 +133,38 @@ class _Built:
         timing = config.timings()
         self.metrics = Metrics()
         owner = owner_name()
+        budgets = Budgets(ground.pool)
         self.delivery = Deliverer(
-            ground.pool, ground.slack, owner=owner, sweep_seconds=timing.sweep
+            ground.pool, ground.slack, budgets, owner=owner, sweep_seconds=timing.sweep
         )
-        conversation = SlackConversation(ground.slack, ground.book, self.delivery.wake)
-        engine = Engine(ground.pool, ground.runtime, conversation, timing, self._ready)
+        self.conversation = SlackConversation(
+            ground.slack, ground.book, budgets, self.delivery.wake
+        )
+        engine = Engine(
+            ground.pool,
+            ground.runtime,
+            self.conversation,
+            Streams(ground.pool, ground.slack, budgets),
+            timing,
+            self._ready,
+        )
         self.worker = Worker(engine, ground.leases, owner=owner, capacity=_LIVE_TURNS)
         self.wakes = Wakes(config.dsn, self._heard)
         self.intake = Intake(ground.ack_pool, self._ready, self.delivery.wake)
+        self.ingress = Ingress(
+            ground.book, self.intake, self.metrics, api_url=config.settings.slack_api_url
+        )
+        self.socket = self._socket()
+
+    def _socket(self) -> Socket | None:
+        """Where Slack's events come from, if not over HTTP."""
+        settings = self._config.settings
+        token = settings.slack_app_token
+        if "ingress" not in self._config.roles or token is None:
+            return None
+        return Socket(
+            self.ingress, app_token=token.get_secret_value(), api_url=settings.slack_api_url
+        )
 
     def _ready(self, ready: list[Ready]) -> None:
         """A session of this process wants a worker: here at once, and a hint to the others."""
@@ -154,11 +183,18 @@ class _Built:
         if "ingress" in roles:
             yield self.intake.run(stop)
             yield every(sweep, self.intake.move_unclaimed, stop)
+        if self.socket is not None:
+            yield self.socket.run(stop)
         if "worker" in roles:
-            yield self.worker.run(stop)
+            yield self._work()
+            yield self.conversation.run(stop)
         if "delivery" in roles:
             yield self.delivery.run(stop)
         yield every(10.0, self._measure, stop)
+
+    async def _work(self) -> None:
+        await self.worker.run(self._stop)
+        await self.conversation.show_wanted()
 
     async def _measure(self) -> None:
         self.metrics.live_turns.set(self.worker.live_turns)
@@ -169,24 +205,23 @@ class _Built:
             self.metrics.dead_deliveries.labels(error).set(count)
 
     def http(self) -> web.Application:
-        """The routes, those of Slack only where this process takes its events."""
+        """The routes, those of Slack only where this process takes its events over HTTP."""
         operations = Operations(self._ground.ack_pool, self.metrics)
-        settings = self._config.settings
-        secret = settings.slack_signing_secret
-        if "ingress" not in self._config.roles or secret is None:
+        secret = self._config.settings.slack_signing_secret
+        if "ingress" not in self._config.roles or self.socket is not None or secret is None:
             return application(operations, None)
-        ingress = Ingress(
-            self._ground.book, self.intake, self.metrics, api_url=settings.slack_api_url
-        )
-        route = SlackRoute(ingress, self.metrics, signing_secret=secret.get_secret_value())
+        route = SlackRoute(self.ingress, self.metrics, signing_secret=secret.get_secret_value())
         return application(operations, route)
 
 
 def missing(settings: Settings, roles: frozenset[str]) -> list[str]:
     """What must be set for these roles and is not."""
     lacking = []
-    if "ingress" in roles and not settings.slack_signing_secret:
-        lacking.append("SLACK_SIGNING_SECRET (Basic Information of your Slack app)")
+    if "ingress" in roles and not (settings.slack_signing_secret or settings.slack_app_token):
+        lacking.append(
+            "SLACK_SIGNING_SECRET (Basic Information of your Slack app), or SLACK_APP_TOKEN "
+            "for Socket Mode"
+        )
     if "worker" in roles and not settings.anthropic_api_key:
         lacking.append("ANTHROPIC_API_KEY (the key of the agent runtime)")
     return lacking

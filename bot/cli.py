@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from bot import admin, app as composition, demo, doctor, places
 from bot.local import LocalSlack
+from bot.local.settings import Options
 from bot.script import Report, Script
 from router import logs
 from router.errors import ConfigurationError
@@ -192,13 +193,13 @@ async def _local(what: str, port: int, data_dir: Path | None, request_url: str |
                 runtime = await stack.enter_async_context(LocalRuntime(port=port, data=data))
                 told = {"url": runtime.url}
             else:
-                slack = await stack.enter_async_context(
-                    LocalSlack(port=port, data=data, request_url=request_url)
-                )
+                options = demo.as_the_manifest_says() | Options(request_url=request_url)
+                slack = await stack.enter_async_context(LocalSlack(port=port, data=data, **options))
                 told = {
                     "url": slack.url,
                     "api_url": slack.api_url,
                     "bot_token": slack.bot_token,
+                    "app_token": slack.app_token,
                     "signing_secret": slack.signing_secret,
                 }
         except OSError as error:
@@ -347,6 +348,20 @@ def agents_add(  # noqa: PLR0913  # its options
         default=default,
     )
     _show(_run(added), as_json=json_)
+
+
+@agents.command("set")
+def agents_set(
+    *,
+    workspace: Annotated[str, typer.Option()],
+    name: Annotated[str, typer.Option()],
+    settings: Annotated[str, typer.Option(help="Its settings in Slack, as JSON; {} resets them.")],
+    data_dir: DataDir = None,
+    json_: Json = False,
+) -> None:
+    """Set how an agent behaves in Slack."""
+    changed = admin.set_agent(_settings(), data_dir, workspace, name, settings)
+    _show(_run(changed), as_json=json_)
 
 
 @agents.command("list")

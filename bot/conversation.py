@@ -1,19 +1,23 @@
 """What the router asks of Slack beside durable messages: status, people, the parts of a reply."""
 
+import asyncio
 from collections.abc import Callable
 from uuid import UUID
 
 import structlog
 
-from bot import render
+from bot import cutting, render
+from bot.budget import Budgets
 from bot.install import InstallBook
 from bot.slack import Slack, SlackAway, SlackLimited, SlackRefused, SlackUnclear
 from router import clock
+from router.loops import Stop, every
 from router.ports import Person, Status, Thread
 from store import database
 
 _log = structlog.get_logger(__name__)
 
+_SET_STATUS = "agents.sessions.setStatus"
 _PEOPLE = 10_000
 _PERSON_SECONDS = 600.0
 _TROUBLE: tuple[type[Exception], ...] = (
@@ -28,14 +32,36 @@ _TROUBLE: tuple[type[Exception], ...] = (
 class SlackConversation:
     """Implements `router.ports.Conversation`."""
 
-    def __init__(self, slack: Slack, book: InstallBook, deliver: Callable[[], None]) -> None:
+    def __init__(
+        self, slack: Slack, book: InstallBook, budgets: Budgets, deliver: Callable[[], None]
+    ) -> None:
         self._slack = slack
         self._book = book
+        self._budgets = budgets
         self._deliver = deliver
+        self._alarm = asyncio.Event()
+        self._wanted: dict[Thread, tuple[Status, str | None]] = {}
         self._people: dict[tuple[UUID, str], tuple[float, Person]] = {}
 
+    async def run(self, stop: Stop) -> None:
+        """Shows what is wanted, as far as there are permits, until `stop`."""
+        await every(1.0, self.show_wanted, stop, wake=self._alarm)
+
     async def show_status(self, thread: Thread, status: Status, title: str | None) -> None:
-        """Shows what the agent is doing; best effort."""
+        """Shows what the agent is doing, now or soon; best effort, and only the newest counts."""
+        self._wanted[thread] = (status, title)
+        self._alarm.set()
+
+    async def show_wanted(self) -> None:
+        """Shows what is wanted now and what there was no permit for before; ends go first."""
+        wanted = sorted(self._wanted, key=lambda thread: self._wanted[thread][0] == "processing")
+        async with asyncio.TaskGroup() as tasks:
+            for thread in wanted:
+                if not await self._budgets.take(thread.install_id, _SET_STATUS):
+                    return
+                tasks.create_task(self._show(thread, *self._wanted.pop(thread)))
+
+    async def _show(self, thread: Thread, status: Status, title: str | None) -> None:
         try:
             await self._slack.set_status(
                 thread.install_id, thread.channel_id, thread.root_ts, status, title
@@ -64,9 +90,12 @@ class SlackConversation:
         self._people[install_id, user_id] = (clock.monotonic() + _PERSON_SECONDS, person)
         return person
 
-    def parts(self, markdown: str) -> list[str]:
-        """Agent text, made inert and split into the messages it will be posted as."""
-        return render.parts(markdown)
+    def parts(self, markdown: str, *, after: str = "") -> list[str]:
+        """Agent text, made inert and split into the messages it will be posted as.
+
+        `after`: what of the same answer stands in earlier messages; code that it began goes on.
+        """
+        return render.parts(cutting.open_fence(after) + markdown) if markdown.strip() else []
 
     def deliveries_wait(self) -> None:
         """Wakes the delivery of this process."""

@@ -5,18 +5,20 @@ pending ──claim (epoch + 1, deadline)──▶ sending ──posted──▶
    └── known not to have arrived ◀── look ◀─┴── answer lost, or the deadline passed
 
 Before a post whose earlier attempt is unclear is made again, the thread is read for the delivery's
-id, twice. A private message cannot be read back: it is sent at most once.
+id, twice. A private message cannot be read back: it is sent at most once. A reaction is repeated.
 """
 
 import asyncio
 import html
 from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import structlog
 
 from bot import render
+from bot.budget import Budgets
 from bot.slack import (
     CALL_SECONDS,
     Said,
@@ -25,10 +27,12 @@ from bot.slack import (
     SlackLimited,
     SlackRefused,
     SlackUnclear,
+    says_install_is_over,
 )
 from router import clock
 from router.clock import Backoff
 from router.loops import Stop, every
+from router.ports import Step
 from store import database, outbox
 from store.database import Pool
 from store.outbox import Delivery, Due
@@ -39,6 +43,11 @@ _ATTEMPT = timedelta(seconds=25)
 _LOOKS_APART_SECONDS = 2.0
 _AT_ONCE = 20
 _BACKOFF = Backoff(first=1.0, most=60.0)
+_POST = "chat.postMessage"
+_NO_PERMIT_SECONDS = 1.0
+_UPDATE_WITHIN_SECONDS = 10.0  # after the stop, which would cost another permit
+_STILL_STREAMING = "streaming_state_conflict"
+_CONFLICTS = 5
 _BAD_BLOCKS = frozenset({"invalid_blocks", "invalid_blocks_format", "markdown_text_conflict"})
 
 
@@ -51,6 +60,7 @@ class Deliverer:
         self,
         pool: Pool,
         slack: Slack,
+        budgets: Budgets,
         *,
         owner: str,
         sweep_seconds: float,
@@ -58,6 +68,7 @@ class Deliverer:
     ) -> None:
         self._pool = pool
         self._slack = slack
+        self._budgets = budgets
         self._owner = owner
         self._sweep_seconds = sweep_seconds
         self._attempt = attempt
@@ -106,7 +117,7 @@ class Deliverer:
         try:
             ts = await self._attempt_once(delivery)
         except SlackLimited as limited:
-            log.info("delivery.limited", retry_after=limited.retry_after)
+            await self._all_wait(delivery, limited)
             await self._again(delivery, limited.retry_after, str(limited), unclear=delivery.unclear)
         except SlackAway as away:
             wait = _BACKOFF.after(delivery.attempts)
@@ -135,14 +146,30 @@ class Deliverer:
                 connection, delivery, timedelta(seconds=wait), error, unclear=unclear
             )
 
+    async def _all_wait(self, delivery: Delivery, limited: SlackLimited) -> None:
+        """What Slack refused to one delivery it would refuse to the others too."""
+        if not limited.method:
+            return  # it was our own budget
+        wait, method = limited.retry_after, limited.method
+        _log.info("delivery.limited", method=method, retry_after=wait)
+        channel = delivery.channel_id if method == _POST else ""
+        await self._budgets.empty(delivery.install_id, method, wait, channel)
+
     # -------------------------------------------------------------- one attempt
 
     async def _attempt_once(self, delivery: Delivery) -> str | None:
         started = clock.monotonic()
+        if delivery.kind == "reaction":
+            await self._react(delivery)
+            return None
         said = _said(delivery)
+        shown = delivery.body.get("ts")
+        if shown and await self._finish(delivery, said, str(shown)):
+            return str(shown)
         if delivery.kind == "private":
             await self._tell(delivery, said)
             return None
+        await self._permit(delivery.install_id, _POST, delivery.channel_id)
         if delivery.unclear:
             there = await self._look_twice(delivery, said)
             if there is not None:
@@ -152,6 +179,77 @@ class Deliverer:
             if left < CALL_SECONDS:
                 raise SlackUnclear("reading back took too long")
         return await self._post(delivery, said)
+
+    async def _finish(self, delivery: Delivery, said: Said, ts: str) -> bool:
+        """Ends a preview and puts the exact text into its message; doing it again changes nothing.
+
+        False where that message does not take it: it is taken away, and the text is to be posted.
+        """
+        install_id, body = delivery.install_id, delivery.body
+        if body["fate"] == "stand":
+            await self._stop(delivery, ts, _steps(body))
+            return True
+        if body["streaming"]:
+            await self._stop(delivery, ts)
+        if body["fate"] == "go":
+            await self._take_away(delivery, ts)
+            return True
+        await self._permit(install_id, "chat.update", within=_UPDATE_WITHIN_SECONDS)
+        try:
+            await self._slack.update(install_id, said, ts)
+        except SlackRefused as refused:
+            if says_install_is_over(refused.error):
+                raise
+            if refused.error == _STILL_STREAMING and delivery.attempts <= _CONFLICTS:
+                await self._stop(delivery, ts)
+                raise SlackLimited(_NO_PERMIT_SECONDS) from refused
+            _log.warning(
+                "delivery.afresh", delivery_id=str(delivery.delivery_id), error=refused.error
+            )
+            await self._take_away(delivery, ts)
+            return False
+        return True
+
+    async def _stop(self, delivery: Delivery, ts: str, steps: tuple[Step, ...] = ()) -> None:
+        """Ends the stream where Slack lets us: its message is changed or left all the same."""
+        await self._permit(delivery.install_id, "chat.stopStream")
+        try:
+            await self._slack.stop_stream(delivery.install_id, delivery.channel_id, ts, steps)
+        except SlackRefused as refused:
+            if says_install_is_over(refused.error):
+                raise
+            _log.info("delivery.not_stopped", ts=ts, error=refused.error)
+            if steps:
+                await self._stop(delivery, ts)
+
+    async def _take_away(self, delivery: Delivery, ts: str) -> None:
+        try:
+            await self._slack.delete(delivery.install_id, delivery.channel_id, ts)
+        except SlackRefused as refused:
+            if says_install_is_over(refused.error):
+                raise
+            _log.warning("preview.left", ts=ts, error=refused.error)
+
+    async def _permit(
+        self, install_id: UUID, method: str, channel: str = "", *, within: float = 0.0
+    ) -> None:
+        """A permit; SlackLimited, of no method, where there is none in time."""
+        until = clock.monotonic() + within
+        while not await self._budgets.take(install_id, method, channel):
+            if clock.monotonic() >= until:
+                raise SlackLimited(clock.jittered(_NO_PERMIT_SECONDS))
+            await clock.sleep(clock.jittered(_NO_PERMIT_SECONDS))
+
+    async def _react(self, delivery: Delivery) -> None:
+        """Made again where an earlier attempt is unclear: a reaction is there or it is not."""
+        body = delivery.body
+        message = (delivery.channel_id, str(body["ts"]))
+        try:
+            await self._slack.react(
+                delivery.install_id, message, str(body["name"]), add=bool(body["add"])
+            )
+        except SlackLimited as limited:  # reactions have no budget of their own
+            raise SlackLimited(limited.retry_after) from limited
 
     async def _tell(self, delivery: Delivery, said: Said) -> None:
         if delivery.unclear:
@@ -186,11 +284,19 @@ def _said(delivery: Delivery) -> Said:
     body = delivery.body
     if delivery.kind == "reply":
         markdown = str(body["markdown"])
-        text, blocks = render.fallback_text(markdown), render.reply_blocks(markdown)
+        steps = [(step.title, step.status) for step in _steps(body)]
+        text, blocks = (
+            render.fallback_text(markdown),
+            render.reply_blocks(markdown, steps, body.get("footer")),
+        )
     else:
         sentence = str(body["text"])
         text, blocks = sentence, render.notice_blocks(sentence, body.get("reference"))
     return Said(delivery.channel_id, delivery.thread_ts, text, blocks)
+
+
+def _steps(body: dict[str, Any]) -> tuple[Step, ...]:
+    return tuple(Step(*step) for step in body.get("steps") or ())
 
 
 def _plainly(delivery: Delivery, said: Said) -> Said:

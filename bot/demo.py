@@ -10,6 +10,8 @@ from typing import Any
 from bot import places
 from bot.app import App, CannotListen, Config, missing, running
 from bot.local import LocalSlack
+from bot.local.settings import Options
+from bot.manifest import EVENT_SCOPES, REQUIRED_SCOPES
 from router.errors import ConfigurationError, RuntimeFailure
 from router.runtime.client import Runtime
 from router.runtime.local import LocalRuntime
@@ -132,16 +134,20 @@ class Narrator:
         return (message["channel"], message["ts"], message["text"])
 
 
+def as_the_manifest_says() -> Options:
+    """A local workspace that grants the app what manifest.yml asks for."""
+    return Options(scopes=REQUIRED_SCOPES, subscriptions=frozenset(EVENT_SCOPES))
+
+
 async def _local_slack(stack: AsyncExitStack, data_dir: Path) -> LocalSlack:
+    options = as_the_manifest_says() | Options(retry_delays=_RETRY_SECONDS)
     data = data_dir / "slack.sqlite3"
     try:
         return await stack.enter_async_context(
-            LocalSlack(port=_PORTS["slack"], data=data, retry_delays=_RETRY_SECONDS)
+            LocalSlack(port=_PORTS["slack"], data=data, **options)
         )
     except OSError:
-        return await stack.enter_async_context(
-            LocalSlack(port=0, data=data, retry_delays=_RETRY_SECONDS)
-        )
+        return await stack.enter_async_context(LocalSlack(port=0, data=data, **options))
 
 
 async def _local_runtime(stack: AsyncExitStack, data_dir: Path) -> LocalRuntime:

@@ -9,7 +9,14 @@ from typing import Any, Literal
 from bot import admin, places
 from bot.install import InstallBook
 from bot.manifest import missing_scopes
-from bot.slack import Slack, SlackAway, SlackLimited, SlackRefused, SlackUnclear
+from bot.slack import (
+    Slack,
+    SlackAway,
+    SlackLimited,
+    SlackRefused,
+    SlackUnclear,
+    check_app_token,
+)
 from router.errors import ConfigurationError, RuntimeFailure
 from router.settings import Settings
 from store import agents, database, installs, outbox
@@ -41,7 +48,7 @@ async def examine(settings: Settings, data_dir: Path | None) -> list[Finding]:
 
 
 async def _examine(settings: Settings, data_dir: Path | None) -> AsyncIterator[Finding]:
-    yield _signing_secret(settings)
+    yield await _events(settings)
     yield await _runtime(settings)
     try:
         async with places.visited(settings, data_dir) as place:
@@ -60,6 +67,23 @@ async def _examine(settings: Settings, data_dir: Path | None) -> AsyncIterator[F
         "turn them on under Event Subscriptions: without them, events are lost for good when "
         "this service is away for longer than six minutes",
     )
+
+
+async def _events(settings: Settings) -> Finding:
+    """What proves that events are Slack's: the app token in Socket Mode, else the secret."""
+    if settings.slack_app_token is None:
+        return _signing_secret(settings)
+    try:
+        await check_app_token(settings.slack_api_url, settings.slack_app_token.get_secret_value())
+    except _SLACK_TROUBLE as error:
+        return Finding(
+            "app token",
+            "failed",
+            f"apps.connections.open: {error}",
+            "make an app-level token with the scope connections:write under Basic Information of "
+            "your Slack app, and turn Socket Mode on",
+        )
+    return Finding("app token", "ok", "Socket Mode: Slack gives it a connection")
 
 
 def _signing_secret(settings: Settings) -> Finding:

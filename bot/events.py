@@ -16,7 +16,11 @@ from bot.incoming import (
     SlackDelete,
     SlackEvent,
     SlackFile,
+    SlackGesture,
+    SlackJoined,
     SlackMessage,
+    SlackRename,
+    SlackStop,
     Stranger,
     Tenant,
     Unreadable,
@@ -34,7 +38,11 @@ __all__ = [
     "SlackDelete",
     "SlackEvent",
     "SlackFile",
+    "SlackGesture",
+    "SlackJoined",
     "SlackMessage",
+    "SlackRename",
+    "SlackStop",
     "Stranger",
     "Tenant",
     "Unreadable",
@@ -305,6 +313,36 @@ def _file(one: Json) -> SlackFile:
     )
 
 
+# ------------------------------------------------------------------------------ the agent session
+
+
+def _stopped(body: Json, event: Json, install: InstallIdentity) -> SlackStop:
+    """The stop button (docs.slack.dev/reference/events/agent_session_stopped)."""
+    user = text_of(event, "user")
+    if user is None:
+        raise Unreadable("a stop without a user")
+    post = {"ts": event.get("event_ts"), "thread_ts": event.get("thread_ts"), "user": user}
+    return SlackStop(**_place(body, event, post, install), user_id=user)
+
+
+def _renamed(body: Json, event: Json, install: InstallIdentity) -> SlackRename:
+    """docs.slack.dev/reference/events/agent_session_title_changed."""
+    user, title = text_of(event, "user"), text_of(event, "title")
+    if user is None or title is None:
+        raise Unreadable("a new title without its text or its author")
+    post = {"ts": event.get("event_ts"), "thread_ts": event.get("thread_ts"), "user": user}
+    return SlackRename(**_place(body, event, post, install), user_id=user, title=title)
+
+
+def _joined(body: Json, event: Json, install: InstallIdentity) -> SlackJoined | Ignored:
+    """docs.slack.dev/reference/events/member_joined_channel: only our own coming is told."""
+    if event.get("user") != install.bot_user_id:
+        return Ignored("joined_by_others")
+    stamp = event.get("event_ts") or f"{body.get('event_time') or 0}.000000"
+    post = {"ts": stamp, "user": text_of(event, "inviter")}
+    return SlackJoined(**_place(body, event, post, install), user_id=text_of(event, "inviter"))
+
+
 # ------------------------------------------------------------------------------ the install's own end
 
 
@@ -346,6 +384,9 @@ _SUBTYPES: dict[str, _Rule] = {
 _RULES: dict[str, _Rule] = {
     "message": _message,
     "app_mention": _said,
+    "agent_session_stopped": _stopped,
+    "agent_session_title_changed": _renamed,
+    "member_joined_channel": _joined,
     "app_uninstalled": _uninstalled,
     "tokens_revoked": _tokens_revoked,
 }

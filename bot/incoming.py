@@ -13,6 +13,7 @@ IgnoredReason = Literal[
     "hidden",  # bookkeeping of Slack that no person sees
     "interaction",  # buttons, views, shortcuts, commands: not for this parser
     "message_replied",  # Slack's note at a root that its thread grew
+    "joined_by_others",  # somebody else than our bot came into a channel
     "no_author",  # nobody to answer
     "noise_subtype",  # joins, topics, pins, …; `detail` names it
     "not_addressed",  # top-level channel talk without our mention
@@ -163,6 +164,26 @@ class Stranger(_Post):
     user_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlackStop(_Post):
+    """A person pressed the stop button of an agent session; `ts` is when."""
+
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlackRename(_Post):
+    """A person gave the agent session of a thread another title; `ts` is when."""
+
+    user_id: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlackJoined(_Post):
+    """Our bot came into a channel; `ts` is when, and there is no thread."""
+
+
 @dataclass(frozen=True, slots=True)
 class InstallChange:
     """The app was removed, or the bot's token revoked."""
@@ -173,7 +194,8 @@ class InstallChange:
     event_id: str | None
 
 
-SlackEvent = SlackMessage | SlackDelete | Stranger | InstallChange
+SlackGesture = SlackMessage | SlackDelete | SlackStop | SlackRename | SlackJoined | Stranger
+SlackEvent = SlackGesture | InstallChange
 
 
 def _known(cls: type[_Post], data: dict[str, Any]) -> dict[str, Any]:

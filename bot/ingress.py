@@ -10,7 +10,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 import structlog
 from slack_bolt.app.async_app import AsyncApp
@@ -21,13 +21,24 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import events
-from bot.events import Ignored, InstallChange, SlackDelete, SlackMessage, Stranger, Unreadable
+from bot.events import (
+    Ignored,
+    InstallChange,
+    SlackDelete,
+    SlackGesture,
+    SlackJoined,
+    SlackMessage,
+    SlackRename,
+    SlackStop,
+    Stranger,
+    Unreadable,
+)
 from bot.incoming import Tenant
 from bot.install import InstallBook, KnownInstall
 from bot.metrics import Metrics
 from router.errors import AcceptUnavailable, ConfigurationError
-from router.intake import Intake, Outcome
-from router.routing import Arrival
+from router.intake import Intake
+from router.routing import Arrival, Outcome
 from store import database
 
 _log = structlog.get_logger(__name__)
@@ -94,9 +105,14 @@ class Ingress:
         self._bolt.error(self._answer_error)
 
     async def dispatch(
-        self, raw: str, headers: dict[str, str | Sequence[str]], payload: dict[str, Any] | None
+        self,
+        raw: str | dict[str, Any],
+        headers: dict[str, str | Sequence[str]],
+        payload: dict[str, Any] | None,
     ) -> BoltResponse:
         """The answer to a verified request; `payload` is its JSON, None for what Bolt reads itself.
+
+        `raw` is the body of an HTTP request, or the payload of an envelope of Socket Mode.
 
         Raises Unreadable for a payload that names no tenant, or that Bolt would stumble over.
         """
@@ -105,7 +121,12 @@ class Ingress:
             _check_shape(payload)
             context[_TENANT] = events.tenant_of(payload)
         return await self._bolt.async_dispatch(
-            AsyncBoltRequest(body=raw, headers=headers, context=context)
+            AsyncBoltRequest(
+                body=raw,
+                headers=headers,
+                context=context,
+                mode="http" if isinstance(raw, str) else "socket_mode",
+            )
         )
 
     # -------------------------------------------------------------- the one awaited step
@@ -127,12 +148,10 @@ class Ingress:
                 self._count("ignored", event.reason)
             case InstallChange():
                 await self._end_install(event)
-            case SlackMessage() | SlackDelete() | Stranger():
+            case _:
                 outcome = await self._intake.accept(arrival_of(event, install))
                 self._count(outcome.kind, outcome.reason or "")
                 self._log(event, outcome, req)
-            case _:
-                assert_never(event)
         return BoltResponse(status=200)
 
     async def _end_install(self, event: InstallChange) -> None:
@@ -162,7 +181,10 @@ class Ingress:
         self._metrics.events.labels(outcome, reason).inc()
 
     def _log(
-        self, event: SlackMessage | SlackDelete | Stranger, outcome: Outcome, req: AsyncBoltRequest
+        self,
+        event: SlackGesture,
+        outcome: Outcome,
+        req: AsyncBoltRequest,
     ) -> None:
         _log.info(
             "event.accepted" if outcome.kind == "accepted" else "event.settled",
@@ -184,7 +206,7 @@ def _check_shape(payload: dict[str, Any]) -> None:
         raise Unreadable("authorizations is no list of objects")
 
 
-def arrival_of(event: SlackMessage | SlackDelete | Stranger, install: KnownInstall) -> Arrival:
+def arrival_of(event: SlackGesture, install: KnownInstall) -> Arrival:
     """What the intake wants of a Slack event."""
     common: dict[str, Any] = {
         "install_id": install.row.id,
@@ -196,11 +218,19 @@ def arrival_of(event: SlackMessage | SlackDelete | Stranger, install: KnownInsta
         "ts": Decimal(event.ts),
         "dedupe_key": event.message_key,
         "user_id": event.user_id or "",
+        "actor_team_id": event.actor_team_id,
         "slack_event_id": event.event_id,
     }
     match event:
         case Stranger():
             return Arrival(**common, text="", stranger=True)
+        case SlackStop():
+            stop = f"stop:{event.api_app_id}:{event.tenant_id}:{event.channel_id}:{event.ts}"
+            return Arrival(**common | {"dedupe_key": stop}, text="", command="stop")
+        case SlackRename():
+            return Arrival(**common, text=event.title, command="rename")
+        case SlackJoined():
+            return Arrival(**common, text="", joined=True)
         case SlackDelete():
             return Arrival(**common, text="", deleted=True, addressed=event.addressed)
         case SlackMessage():
@@ -211,10 +241,26 @@ def arrival_of(event: SlackMessage | SlackDelete | Stranger, install: KnownInsta
                 addressed=event.addressed,
                 only_if_known=event.only_if_stored,
                 client_key=event.client_key,
+                command=command_of(event),
                 files=tuple({"name": f.name, "mimetype": f.mimetype} for f in event.files),
             )
         case _:
             assert_never(event)
+
+
+def command_of(message: SlackMessage) -> Literal["stop", "mute", "unmute"] | None:
+    """What is said to us and not to the agent: one such word alone, in a thread."""
+    if message.root_ts == message.ts or message.is_edit:
+        return None
+    match message.text.strip().rstrip(".!").casefold():
+        case "stop":
+            return "stop"
+        case "mute":
+            return "mute"
+        case "unmute":
+            return "unmute"
+        case _:
+            return None
 
 
 @contextmanager

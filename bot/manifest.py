@@ -15,6 +15,12 @@ EVENT_SCOPES: dict[str, frozenset[str]] = {
     "message.groups": frozenset({"groups:history"}),
     # docs.slack.dev/reference/events/message.mpim
     "message.mpim": frozenset({"mpim:history"}),
+    # docs.slack.dev/reference/events/agent_session_stopped
+    "agent_session_stopped": frozenset({"chat:write"}),
+    # docs.slack.dev/reference/events/agent_session_title_changed
+    "agent_session_title_changed": frozenset({"chat:write"}),
+    # docs.slack.dev/reference/events/member_joined_channel
+    "member_joined_channel": frozenset({"channels:read", "groups:read", "mpim:read"}),
     # docs.slack.dev/reference/events/app_uninstalled
     "app_uninstalled": frozenset(),
     # docs.slack.dev/reference/events/tokens_revoked
@@ -29,8 +35,24 @@ METHOD_SCOPES: dict[str, frozenset[str]] = {
     "chat.postMessage": frozenset({"chat:write"}),
     # docs.slack.dev/reference/methods/chat.postEphemeral
     "chat.postEphemeral": frozenset({"chat:write"}),
+    # docs.slack.dev/reference/methods/chat.update
+    "chat.update": frozenset({"chat:write"}),
+    # docs.slack.dev/reference/methods/chat.delete
+    "chat.delete": frozenset({"chat:write"}),
+    # docs.slack.dev/reference/methods/chat.startStream
+    "chat.startStream": frozenset({"chat:write"}),
+    # docs.slack.dev/reference/methods/chat.appendStream
+    "chat.appendStream": frozenset({"chat:write"}),
+    # docs.slack.dev/reference/methods/chat.stopStream
+    "chat.stopStream": frozenset({"chat:write"}),
+    # docs.slack.dev/reference/methods/conversations.history
+    "conversations.history": _HISTORY,
     # docs.slack.dev/reference/methods/conversations.replies
     "conversations.replies": _HISTORY,
+    # docs.slack.dev/reference/methods/reactions.add
+    "reactions.add": frozenset({"reactions:write"}),
+    # docs.slack.dev/reference/methods/reactions.remove
+    "reactions.remove": frozenset({"reactions:write"}),
     # docs.slack.dev/reference/methods/users.info
     "users.info": frozenset({"users:read"}),
     # docs.slack.dev/reference/methods/agents.sessions.setStatus

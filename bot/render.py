@@ -4,6 +4,7 @@ Limits from docs.slack.dev/reference/block-kit/blocks and docs.slack.dev/referen
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
@@ -13,6 +14,7 @@ from bot.blocks import LINE, NO_FRAME, Frame, Unit, units_of
 PART_LIMIT = 11_000  # of the 12,000 that one markdown block takes
 FALLBACK_LIMIT = 4_000  # chat.update answers msg_too_long above
 SECTION_LIMIT = 3_000
+_MOST_CARDS = 40  # of the 50 blocks of a message
 
 _MARK = "…"
 _JOINER = "\u2060"  # WORD JOINER: shows nothing and allows no line break
@@ -55,9 +57,20 @@ def parts(markdown: str, limit: int = PART_LIMIT) -> list[str]:
     return [piece.text for piece in pieces(markdown, limit) if piece.text.strip()]
 
 
-def reply_blocks(part: str) -> list[dict[str, Any]]:
-    """A part of a reply as blocks; agent text never becomes anything that can be clicked but links."""
-    return [{"type": "markdown", "text": part}]
+def reply_blocks(
+    part: str, steps: Sequence[tuple[str, str]] = (), footer: str | None = None
+) -> list[dict[str, Any]]:
+    """A part of a reply as blocks; agent text never becomes anything that can be clicked but links.
+
+    `steps` are the tool calls (title, status) that the preview showed as cards; `footer` is a line
+    of ours below.
+    """
+    cards = [
+        {"type": "task_card", "task_id": f"step-{n}", "title": title[:256], "status": status}
+        for n, (title, status) in enumerate(steps[:_MOST_CARDS])
+    ]
+    below = [{"type": "context", "elements": [_plain(footer)]}] if footer else []
+    return [*cards, {"type": "markdown", "text": part}, *below]
 
 
 def notice_blocks(sentence: str, reference: str | None = None) -> list[dict[str, Any]]:

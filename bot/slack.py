@@ -15,6 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.install import InstallBook, KnownInstall
 from router import clock
+from router.ports import Step
 
 # Every Web API method that the bot calls; the manifest's scopes follow from it.
 METHODS = frozenset(
@@ -23,7 +24,15 @@ METHODS = frozenset(
         "bots.info",
         "chat.postMessage",
         "chat.postEphemeral",
+        "chat.update",
+        "chat.delete",
+        "chat.startStream",
+        "chat.appendStream",
+        "chat.stopStream",
+        "conversations.history",
         "conversations.replies",
+        "reactions.add",
+        "reactions.remove",
         "users.info",
         "agents.sessions.setStatus",
     }
@@ -35,10 +44,13 @@ _LOOK_BACK_SECONDS = 60
 _PAGE = 200
 # docs.slack.dev/reference/methods/chat.postMessage: "some aspect of the operation may have succeeded"
 _UNCLEAR = frozenset({"fatal_error", "internal_error", "request_timeout", "service_unavailable"})
+_STREAM_IS_OVER = frozenset({"message_not_in_streaming_state", "stopped_by_user"})
+_REACTION_IS_SO = frozenset({"already_reacted", "no_reaction", "message_not_found"})
+_CLOCK_SKEW_SECONDS = 5
+_TASK_CHARACTERS = 256
 _GONE = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_revoked"})
-_NO_AGENT_METHODS = frozenset(
-    {"unknown_method", "feature_disabled", "not_agent_app", "method_not_supported_for_channel_type"}
-)
+_NO_AGENT_METHODS = frozenset({"unknown_method", "feature_disabled", "not_agent_app"})
+_STREAMS = "chat.startStream"
 _REMEMBERED_SECONDS = 3600.0
 
 
@@ -51,11 +63,12 @@ class SlackRefused(Exception):
 
 
 class SlackLimited(Exception):
-    """Slack asked to wait; the call had no effect."""
+    """Slack asked to wait, or would; the call had no effect. `method`: what it counts for."""
 
-    def __init__(self, retry_after: float) -> None:
+    def __init__(self, retry_after: float, method: str = "") -> None:
         super().__init__(f"ratelimited for {retry_after} s")
         self.retry_after = retry_after
+        self.method = method
 
 
 class SlackAway(Exception):
@@ -144,17 +157,19 @@ class Slack:
     async def find(
         self, install_id: UUID, said: Said, delivery_id: UUID, since: float
     ) -> str | None:
-        """The ts of a delivery that is in its thread already, or None.
+        """The ts of a delivery that is in its thread, or its channel, already, or None.
 
-        docs.slack.dev/reference/methods/conversations.replies with include_all_metadata.
+        docs.slack.dev/reference/methods/conversations.replies with include_all_metadata, and
+        …/conversations.history where there is no thread.
         """
         client = await self._client(install_id)
+        thread = {"ts": said.thread_ts} if said.thread_ts else {}
         cursor: str | None = None
         while True:
             answer = await _call(
-                client.conversations_replies,
+                client.conversations_replies if thread else client.conversations_history,
+                **thread,
                 channel=said.channel_id,
-                ts=said.thread_ts,
                 oldest=f"{since - _LOOK_BACK_SECONDS:.6f}",
                 include_all_metadata=True,
                 limit=_PAGE,
@@ -183,6 +198,116 @@ class Slack:
             blocks=said.blocks,
         )
 
+    # -------------------------------------------------------------- streams, changes
+
+    def can_stream(self, install_id: UUID) -> bool:
+        """False for an hour after an install was found to have no streams."""
+        return self._without.get((install_id, _STREAMS), 0.0) <= clock.monotonic()
+
+    async def start_stream(
+        self,
+        install_id: UUID,
+        thread: tuple[str, str],
+        text: str,
+        steps: tuple[Step, ...],
+        recipient: tuple[str, str | None] | None,
+    ) -> str:
+        """Starts a stream in a thread (channel, root) for a person (user, team); its ts.
+
+        docs.slack.dev/reference/methods/chat.startStream
+        """
+        channel, root = thread
+        user, team = recipient or (None, None)
+        answer = await self._stream(
+            install_id,
+            "chat_startStream",
+            channel=channel,
+            thread_ts=root,
+            chunks=_chunks(text, steps),
+            recipient_user_id=user,
+            recipient_team_id=team,
+        )
+        return str(answer["ts"])
+
+    async def append_stream(
+        self, install_id: UUID, channel_id: str, ts: str, text: str, steps: tuple[Step, ...]
+    ) -> None:
+        """Adds to a stream (docs.slack.dev/reference/methods/chat.appendStream)."""
+        chunks = _chunks(text, steps)
+        await self._stream(
+            install_id, "chat_appendStream", channel=channel_id, ts=ts, chunks=chunks
+        )
+
+    async def stop_stream(
+        self, install_id: UUID, channel_id: str, ts: str, steps: tuple[Step, ...] = ()
+    ) -> None:
+        """Ends a stream, its steps standing as told; one that has ended already is as good.
+
+        docs.slack.dev/reference/methods/chat.stopStream
+        """
+        chunks = _chunks("", steps) or None
+        try:
+            await self._stream(
+                install_id, "chat_stopStream", channel=channel_id, ts=ts, chunks=chunks
+            )
+        except SlackRefused as refused:
+            if refused.error not in _STREAM_IS_OVER:
+                raise
+
+    async def _stream(self, install_id: UUID, method: str, **arguments: Any) -> Any:
+        client = await self._client(install_id)
+        try:
+            return await _call(getattr(client, method), **arguments)
+        except SlackRefused as refused:
+            self._remember(install_id, _STREAMS, refused)
+            raise
+
+    async def update(self, install_id: UUID, said: Said, ts: str) -> None:
+        """Replaces a message of ours (docs.slack.dev/reference/methods/chat.update)."""
+        client = await self._client(install_id)
+        await _call(
+            client.chat_update, channel=said.channel_id, ts=ts, text=said.text, blocks=said.blocks
+        )
+
+    async def delete(self, install_id: UUID, channel_id: str, ts: str) -> None:
+        """Takes a message of ours away; one that is gone is as good.
+
+        docs.slack.dev/reference/methods/chat.delete
+        """
+        client = await self._client(install_id)
+        try:
+            await _call(client.chat_delete, channel=channel_id, ts=ts)
+        except SlackRefused as refused:
+            if refused.error != "message_not_found":
+                raise
+
+    async def streaming_since(
+        self, install_id: UUID, thread: tuple[str, str], since: float
+    ) -> list[str]:
+        """Our messages in a thread, not older than that, that still stream or never ended well."""
+        channel_id, thread_ts = thread
+        client = await self._client(install_id)
+        known = await self._book.get(install_id)
+        answer = await _call(
+            client.conversations_replies,
+            channel=channel_id,
+            ts=thread_ts,
+            oldest=f"{since - _CLOCK_SKEW_SECONDS:.6f}",
+            limit=_PAGE,
+        )
+        return [
+            str(m["ts"])
+            for m in answer.get("messages") or []
+            if known is not None
+            and m.get("user") == known.row.bot_user_id
+            and m.get("streaming_state") in ("in_progress", "errored")
+        ]
+
+    def _remember(self, install_id: UUID, method: str, refused: SlackRefused) -> None:
+        """A method that an app or workspace does not have is not asked again for an hour."""
+        if refused.error in _NO_AGENT_METHODS or refused.error.startswith("http_404"):
+            self._without[install_id, method] = clock.monotonic() + _REMEMBERED_SECONDS
+
     # -------------------------------------------------------------- status and people
 
     async def set_status(
@@ -205,9 +330,26 @@ class Slack:
                 **({"title": title} if title else {}),
             )
         except SlackRefused as refused:
-            if refused.error not in _NO_AGENT_METHODS and not refused.error.startswith("http_404"):
+            self._remember(install_id, method, refused)
+            if (install_id, method) not in self._without:
                 raise
-            self._without[install_id, method] = clock.monotonic() + _REMEMBERED_SECONDS
+
+    async def react(
+        self, install_id: UUID, message: tuple[str, str], name: str, *, add: bool
+    ) -> None:
+        """Puts a reaction of ours to a message (channel, ts), or takes it away.
+
+        docs.slack.dev/reference/methods/reactions.add and …/reactions.remove. What is so already,
+        or whose message is gone, is as good.
+        """
+        client = await self._client(install_id)
+        channel, ts = message
+        method = client.reactions_add if add else client.reactions_remove
+        try:
+            await _call(method, channel=channel, timestamp=ts, name=name)
+        except SlackRefused as refused:
+            if refused.error not in _REACTION_IS_SO:
+                raise
 
     async def user(self, install_id: UUID, user_id: str) -> Mapping[str, Any]:
         """Slack's record of a person (docs.slack.dev/reference/methods/users.info)."""
@@ -247,6 +389,29 @@ class Slack:
         )
 
 
+async def check_app_token(api_url: str, token: str) -> None:
+    """Asks for a web socket and leaves it. Raises as every call does.
+
+    docs.slack.dev/reference/methods/apps.connections.open
+    """
+    client = AsyncWebClient(base_url=api_url, timeout=int(CALL_SECONDS), retry_handlers=[])
+    await _call(client.apps_connections_open, app_token=token)
+
+
+def _chunks(text: str, steps: tuple[Step, ...]) -> list[dict[str, Any]]:
+    """docs.slack.dev/reference/methods/chat.appendStream: text and task cards of one call."""
+    chunks: list[dict[str, Any]] = [
+        {
+            "type": "task_update",
+            "id": step.id,
+            "title": step.title[:_TASK_CHARACTERS] or "tool",
+            "status": step.status,
+        }
+        for step in steps
+    ]
+    return [*chunks, {"type": "markdown_text", "text": text}] if text else chunks
+
+
 async def _call(method: Callable[..., Awaitable[Any]], **arguments: Any) -> Any:
     try:
         return await method(**arguments)
@@ -261,12 +426,13 @@ async def _call(method: Callable[..., Awaitable[Any]], **arguments: Any) -> Any:
 def _meaning(error: SlackApiError) -> SlackRefused | SlackLimited | SlackUnclear:
     response = error.response
     status = response.status_code
+    method = response.api_url.rpartition("/")[2]
     if status == 429:  # noqa: PLR2004
-        return SlackLimited(float(response.headers.get("Retry-After") or 1))
+        return SlackLimited(float(response.headers.get("Retry-After") or 1), method)
     data = response.data if isinstance(response.data, dict) else {}
     name = str(data.get("error") or f"http_{status}")
     if name == "ratelimited":
-        return SlackLimited(float(response.headers.get("Retry-After") or 30))
+        return SlackLimited(float(response.headers.get("Retry-After") or 30), method)
     if status >= 500 or name in _UNCLEAR:  # noqa: PLR2004
         return SlackUnclear(name)
     return SlackRefused(name)

@@ -16,20 +16,19 @@ unknown, and the same arrival may come again: every write is keyed.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 import structlog
 
-from router import notices, routing
+from router import busy, commands, refusals, routing
 from router.errors import AcceptUnavailable
 from router.loops import Stop
-from router.routing import Arrival, Followed, Routing, Turned
-from store import agents, database, inputs, outbox, sessions, threads
+from router.routing import Arrival, Followed, Outcome, Routing, Turned
+from store import database, inputs, sessions, threads
 from store.database import Connection, Pool
 from store.ids import new_id
 from store.inputs import Known, NewInput
-from store.outbox import Effect, Place
 from store.sessions import NewSession, Ready, Woken
 
 _log = structlog.get_logger(__name__)
@@ -40,15 +39,6 @@ _LOCK_SECONDS = 0.4
 _BATCH = 64
 _WAITING = 2_000
 _TITLE = 80
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of an arrival: `session` is set when somebody should look at it."""
-
-    kind: Literal["accepted", "duplicate", "kept", "ignored", "refused"]
-    reason: str | None = None
-    session: Ready | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +74,20 @@ class Intake:
         finally:
             if waiting in self._queue:
                 self._queue.remove(waiting)
+
+    async def stop(self, agent_id: UUID, session_id: UUID, by: str) -> bool:
+        """Stops a session's turn for somebody outside of Slack; False if none is in flight.
+
+        Raises the database's errors: nothing is known then, and asking again does no harm.
+        """
+        async with (
+            database.within(self._pool, ACCEPT_SECONDS) as connection,
+            connection.transaction(),
+        ):
+            done = await commands.stop(connection, agent_id, session_id, by)
+        if done:
+            self._on_ready([Ready(agent_id, session_id)])
+        return done
 
     async def run(self, stop: Stop) -> None:
         """Commits what waits, until `stop`; what waits then is told to come again."""
@@ -153,7 +157,7 @@ class Intake:
         ready = [o.session for o in outcomes if o.session is not None]
         if ready:
             self._on_ready(ready)
-        if any(o.kind == "refused" for o in outcomes):
+        if any(o.spoke for o in outcomes):
             self._on_notice()
 
     def _unavailable(self, batch: list[_Waiting], error: Exception) -> None:
@@ -188,24 +192,28 @@ async def _accept(connection: Connection, arrivals: list[Arrival]) -> list[Outco
     found = await routing.follow(connection, welcome) if welcome else Routing([], [], [])
     followed = [v for v in found.verdicts if isinstance(v, Followed)]
     woken = await _wake(connection, followed)
-    outcomes |= await _write_inputs(connection, followed, found.taken_in, woken)
+    said = [f for f in followed if f.arrival.command is None]
+    outcomes |= await _write_inputs(connection, said, found.taken_in, woken)
+    outcomes |= await _obey(connection, [f for f in followed if f.arrival.command], woken)
     if found.taken:
         await threads.drop_unclaimed(connection, found.taken)
     turned = [v for v in found.verdicts if isinstance(v, Turned)]
     turned += [Turned(a, reason) for a in arrivals if (reason := _unwelcome(a))]
     turned += [
         Turned(f.arrival, "archived" if f.arrival.addressed else "archived_unaddressed")
-        for f in followed
+        for f in said
         if f.arrival.conversation_key not in woken
     ]
-    outcomes |= await _turn_away(connection, turned)
+    outcomes |= await refusals.turn_away(connection, turned)
     return [outcomes[a.conversation_key] for a in arrivals]
 
 
 def _unwelcome(arrival: Arrival) -> str | None:
     if arrival.stranger:
         return "stranger"
-    if arrival.deleted or arrival.revision or not arrival.empty:
+    if arrival.joined:
+        return "joined"
+    if arrival.deleted or arrival.revision or arrival.command or not arrival.empty:
         return None  # an edit that leaves no words takes back what waits
     return "bare_mention" if arrival.addressed else "empty"
 
@@ -218,7 +226,7 @@ async def _wake(connection: Connection, followed: list[Followed]) -> dict[str, W
             id=f.thread.session_id,
             deployed_agent_id=f.thread.deployed_agent_id,
             workspace_id=f.thread.workspace_id,
-            title=title_of(f.arrival.text),
+            title=routing.title_of(f.arrival.text, _TITLE),
             created_by=f.arrival.user_id,
             slack_install_id=f.arrival.install_id,
             slack_team_id=f.arrival.team_id,
@@ -231,13 +239,6 @@ async def _wake(connection: Connection, followed: list[Followed]) -> dict[str, W
     return await sessions.wake_or_create(connection, wanted)
 
 
-def title_of(text: str) -> str:
-    """A session's title: the first line of its first message, without control characters."""
-    lines = text.strip().splitlines() or [""]
-    printable = "".join(c for c in lines[0] if c.isprintable())
-    return printable[:_TITLE].strip() or "New conversation"
-
-
 async def _write_inputs(
     connection: Connection,
     followed: list[Followed],
@@ -247,21 +248,44 @@ async def _write_inputs(
     there = [f for f in followed if f.arrival.conversation_key in woken]
     everything = there + [f for f in taken_in if f.arrival.conversation_key in woken]
     known = await _known(connection, everything) if everything else {}
+    marked = await busy.marked(connection, everything, woken)
     changes: list[tuple[Followed, list[NewInput], bool]] = []
     for item in everything:
         mine = known.get(item.arrival.dedupe_key)
-        new = _new_inputs(item, woken[item.arrival.conversation_key].id, mine)
+        key = item.arrival.conversation_key
+        new = _new_inputs(item, woken[key].id, mine, marked=key in marked)
         revised = await _revise(connection, item.arrival, mine) if mine else False
         changes.append((item, new, revised))
     adding = [one for _, new, _ in changes for one in new]
     added = await inputs.add(connection, adding) if adding else set()
+    shown = [(f, one) for f, new, _ in changes for one in new if one.id in added]
+    spoke = await busy.show(connection, [x for x in shown if x[1].shown_waiting])
+    back = [f for f, _, revised in changes if revised and (f.arrival.deleted or f.arrival.empty)]
+    spoke |= await busy.take_back(connection, back)
     return {
         item.arrival.conversation_key: Outcome(
             "accepted" if revised or any(one.id in added for one in new) else "duplicate",
             session=Ready(item.thread.deployed_agent_id, woken[item.arrival.conversation_key].id),
+            spoke=item.arrival.conversation_key in spoke,
         )
         for item, new, revised in changes[: len(there)]
     }
+
+
+async def _obey(
+    connection: Connection, commands_: list[Followed], woken: dict[str, Woken]
+) -> dict[str, Outcome]:
+    outcomes: dict[str, Outcome] = {}
+    for item in commands_:
+        session = woken.get(item.arrival.conversation_key)
+        done = session is not None and await commands.obey(connection, item, session.id)
+        outcomes[item.arrival.conversation_key] = Outcome(
+            "accepted" if done else "ignored",
+            reason=item.arrival.command,
+            spoke=done,
+            session=Ready(item.thread.deployed_agent_id, session.id) if session else None,
+        )
+    return outcomes
 
 
 async def _known(connection: Connection, items: list[Followed]) -> dict[str, Known]:
@@ -280,7 +304,9 @@ async def _known(connection: Connection, items: list[Followed]) -> dict[str, Kno
     return found
 
 
-def _new_inputs(item: Followed, session_id: UUID, known: Known | None) -> list[NewInput]:
+def _new_inputs(
+    item: Followed, session_id: UUID, known: Known | None, *, marked: bool
+) -> list[NewInput]:
     """The row that this arrival adds: its message, or the correction of one that was sent."""
     arrival = item.arrival
     if known is None and (arrival.only_if_known or (arrival.empty and not arrival.deleted)):
@@ -300,6 +326,7 @@ def _new_inputs(item: Followed, session_id: UUID, known: Known | None) -> list[N
         client_key=arrival.client_key,
         slack_event_id=arrival.slack_event_id,
         deleted=arrival.deleted,
+        shown_waiting=marked and not arrival.deleted,
     )
     if known is None:
         return [message]
@@ -310,12 +337,18 @@ def _new_inputs(item: Followed, session_id: UUID, known: Known | None) -> list[N
             order_key=max(arrival.revision, arrival.ts),  # edits are timed in whole seconds
             dedupe_key=f"{arrival.dedupe_key}#{arrival.revision}",
             client_key=None,
+            shown_waiting=False,
         )
     ]
 
 
 def _body(arrival: Arrival) -> dict[str, Any]:
-    return {"text": arrival.text, "user": arrival.user_id, "files": list(arrival.files)}
+    return {
+        "text": arrival.text,
+        "user": arrival.user_id,
+        "team": arrival.actor_team_id,
+        "files": list(arrival.files),
+    }
 
 
 def _is_news(arrival: Arrival, known: Known) -> bool:
@@ -345,51 +378,3 @@ async def _revise(connection: Connection, arrival: Arrival, known: Known) -> boo
         return True
     await inputs.note_revision(connection, known, arrival.revision, arrival.text)
     return False
-
-
-# ------------------------------------------------------------------ those who are turned away
-
-# reason: kind of write, what it says; {user} {ts} make it once per person or per message
-_SENTENCES = {
-    "stranger": ("private", "notice:stranger:{user}", notices.STRANGER),
-    "archived": ("private", "notice:archived:{ts}", notices.ARCHIVED),
-    "no_agent": ("notice", "notice:no_agent:{ts}", notices.NO_AGENT),
-    "bare_mention": ("notice", "notice:help:{ts}", notices.HELP),
-}
-
-
-async def _turn_away(connection: Connection, turned: list[Turned]) -> dict[str, Outcome]:
-    spoken = [t for t in turned if t.reason in _SENTENCES]
-    places = await agents.routes(connection, [t.arrival.place for t in spoken]) if spoken else {}
-    outcomes: dict[str, Outcome] = {}
-    for item in turned:
-        key = item.arrival.conversation_key
-        route = places.get(item.arrival.place) if item.reason in _SENTENCES else None
-        if route is None:
-            outcomes[key] = Outcome("kept" if item.kept else "ignored", item.reason)
-            continue
-        await outbox.add(connection, _place(item.arrival, route), [_sentence(item)])
-        outcomes[key] = Outcome("refused", item.reason)
-    return outcomes
-
-
-def _place(arrival: Arrival, route: agents.Route) -> Place:
-    return Place(
-        deployed_agent_id=route.agent_id or route.install_id,
-        workspace_id=route.workspace_id,
-        session_id=None,
-        install_id=route.install_id,
-        slack_conversation_key=arrival.conversation_key,
-        channel_id=arrival.channel_id,
-        thread_ts=arrival.root_ts,
-    )
-
-
-def _sentence(item: Turned) -> Effect:
-    kind, key, text = _SENTENCES[item.reason]
-    arrival = item.arrival
-    return Effect(
-        effect_key=key.format(user=arrival.user_id, ts=arrival.ts),
-        kind=kind,
-        body=notices.Notice(text).body() | {"user": arrival.user_id},
-    )

@@ -36,7 +36,16 @@ FLUSHED = (
     "The agent's service dropped this message several times while it was in trouble. "
     "Nothing was done for it. Send it again in a few minutes."
 )
-INTERRUPTED = "Stopped."
+WAITING = (
+    "I am still working on an earlier message of this thread. Yours is number {place} of those that "
+    "wait; they are taken up together."
+)
+MUTED = "Muted: here I only answer when mentioned. Write `unmute` to change that."
+UNMUTED = "Unmuted: I follow this thread again; replies need no mention."
+HELLO = (
+    "Thanks for having me! Mention me with what you need and I answer in a thread; "
+    "replies in that thread need no mention."
+)
 ARCHIVED_UNSENT = (
     "This conversation was archived before the agent could read the last message. "
     "Start a new thread and send it there."
@@ -89,6 +98,14 @@ class Notice:
 def end_of_turn(reason: str, reference: str) -> Notice:
     """What a person is told when a turn ends in trouble of that kind."""
     return Notice(_ENDS.get(reason, _ENDS["failed"]), reference)
+
+
+def stopped(by: str | None, done: list[str]) -> str:
+    """What a thread is told when somebody stopped the turn: who, and which steps had finished."""
+    who = f"Stopped by {by}." if by else "Stopped."
+    if not done:
+        return f"{who} No step had finished."
+    return f"{who} Finished before that: {', '.join(done)}."
 
 
 def held_call(tool: str) -> str:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 from uuid import UUID
 
+from store.sessions import Held
+
 Status = Literal["processing", "active", "suspended"]
 
 
@@ -25,6 +27,43 @@ class Person:
     welcome: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A tool call as people see it."""
+
+    id: str
+    title: str
+    status: Literal["in_progress", "complete", "error"]
+
+
+class Preview(Protocol):
+    """A turn's answer while it is written. Best effort: what it shows is never the only copy."""
+
+    def show(self, text: str, steps: tuple[Step, ...]) -> None:
+        """What is to be seen from now on; `text` grows only at its end."""
+        ...
+
+    async def run(self) -> None:
+        """Shows it until `close`. Raises LeaseLost, nothing else."""
+        ...
+
+    def close(self) -> None:
+        """Asks `run` to end after the call that it is making."""
+        ...
+
+
+class Previews(Protocol):
+    """Opens previews, and finds what an interrupted one left behind."""
+
+    def open(self, held: Held, turn_id: UUID, user_id: str, team_id: str | None) -> Preview:
+        """A preview of a turn that answers this person."""
+        ...
+
+    async def settle(self, held: Held, turn_id: UUID) -> None:
+        """After this every part of the turn's preview has its message or is known to have none."""
+        ...
+
+
 class Conversation(Protocol):
     """What can be asked of, and shown in, a thread beside its durable messages."""
 
@@ -36,8 +75,11 @@ class Conversation(Protocol):
         """Who that is; falls back to the id when it cannot be found out."""
         ...
 
-    def parts(self, markdown: str) -> list[str]:
-        """Agent text, made inert and split into the messages it will be posted as."""
+    def parts(self, markdown: str, *, after: str = "") -> list[str]:
+        """Agent text, made inert and split into the messages it will be posted as.
+
+        `after`: what of the same answer stands in earlier messages.
+        """
         ...
 
     def deliveries_wait(self) -> None:

@@ -8,7 +8,7 @@ agree. Events that overtook what they belong to are kept in `slack_unclaimed`.
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, Literal, Self
 from uuid import UUID
 
 from router import clock
@@ -16,6 +16,8 @@ from store import agents, threads
 from store.agents import Route
 from store.database import Connection
 from store.ids import new_id
+from store.outbox import Place
+from store.sessions import Ready
 from store.threads import Pin, Thread, Unclaimed
 
 # A reply to a root younger than this may have overtaken the mention that makes us follow it.
@@ -29,7 +31,8 @@ class Arrival:
     `ts` and `revision` are Slack's seconds with six digits; `revision` is when the text was edited,
     0 for the original. `addressed`: a direct message or a mention; otherwise a reply that counts
     only where its thread is followed. `only_if_known`: an edit that changes a message we have, and
-    makes no new one.
+    makes no new one. `command`: said to us, not to the agent; of a renaming `text` is the title.
+    `joined`: our bot came into the channel, where there is no thread.
     """
 
     install_id: UUID
@@ -47,7 +50,10 @@ class Arrival:
     addressed: bool = True
     only_if_known: bool = False
     stranger: bool = False
+    joined: bool = False
+    command: Literal["stop", "mute", "unmute", "rename"] | None = None
     files: tuple[dict[str, Any], ...] = ()
+    actor_team_id: str | None = None
     client_key: str | None = None
     slack_event_id: str | None = None
 
@@ -74,6 +80,11 @@ class Arrival:
         )
 
     @property
+    def channel_key(self) -> str:
+        """Tells the channel from all others, as the conversation key tells its threads."""
+        return self.conversation_key.removesuffix(self.root_ts)
+
+    @property
     def empty(self) -> bool:
         """True where there is nothing for an agent to read."""
         return not (self.text or self.files)
@@ -88,12 +99,31 @@ class Arrival:
         return now - datetime.fromtimestamp(float(self.root_ts), now.tzinfo) < _YOUNG
 
 
+def title_of(text: str, most: int) -> str:
+    """A session's title: the first line of a text, without control characters."""
+    lines = text.strip().splitlines() or [""]
+    printable = "".join(c for c in lines[0] if c.isprintable())
+    return printable[:most].strip() or "New conversation"
+
+
 @dataclass(frozen=True, slots=True)
 class Followed:
     """An arrival with the thread that it belongs to."""
 
     arrival: Arrival
     thread: Thread
+
+    def place(self, session_id: UUID) -> Place:
+        """Where the session of the arrival speaks."""
+        return Place(
+            deployed_agent_id=self.thread.deployed_agent_id,
+            workspace_id=self.thread.workspace_id,
+            session_id=session_id,
+            install_id=self.arrival.install_id,
+            slack_conversation_key=self.arrival.conversation_key,
+            channel_id=self.arrival.channel_id,
+            thread_ts=self.arrival.root_ts,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +133,19 @@ class Turned:
     arrival: Arrival
     reason: str
     kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an arrival.
+
+    `session` is set when somebody should look at it, `spoke` when the outbox has something new.
+    """
+
+    kind: Literal["accepted", "duplicate", "kept", "ignored", "refused"]
+    reason: str | None = None
+    session: Ready | None = None
+    spoke: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +181,9 @@ async def follow(connection: Connection, arrivals: list[Arrival]) -> Routing:
 
 
 def _may_begin(arrival: Arrival) -> bool:
-    return arrival.addressed and not arrival.deleted and not arrival.empty
+    if arrival.deleted or arrival.command or arrival.empty:
+        return False
+    return arrival.addressed
 
 
 def _belongs(waiting: Unclaimed, known: dict[str, Thread]) -> bool:
@@ -185,14 +230,15 @@ async def _judge(
     if thread is None:
         if _may_begin(arrival):
             return _without_thread(arrival, routes, waiting)
-        if arrival.only_if_known or (arrival.empty and not arrival.deleted):
+        silent = arrival.empty and not arrival.deleted
+        if arrival.only_if_known or arrival.command or silent:
             return Turned(arrival, "not_addressed")
         return await _keep(connection, arrival, "not_followed")
     if arrival.addressed:
         if arrival.ts < thread.first_ts and not arrival.deleted:
             await threads.lower_first_ts(connection, arrival.conversation_key, arrival.ts)
         return Followed(arrival, thread)
-    if thread.muted:
+    if thread.muted and arrival.command is None:
         return Turned(arrival, "muted")
     if arrival.ts < thread.first_ts and not arrival.only_if_known:
         return await _keep(connection, arrival, "before_session")

@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     """Installs this one workspace at start; more come through OAuth."""
     slack_signing_secret: SecretStr | None = None
     """Proves that a request is from Slack."""
+    slack_app_token: SecretStr | None = None
+    """Takes events over Socket Mode instead of HTTP; with the scope connections:write."""
     slack_api_url: str = "https://slack.com/api/"
     """Slack's Web API; ends in /api/."""
     anthropic_api_key: SecretStr | None = None

@@ -123,6 +123,11 @@ class Runtime:
             pages = self._calls.beta.sessions.list(statuses=["running", "rescheduling"], limit=100)
             return [session.id async for session in pages]
 
+    async def rename_session(self, session_id: str, title: str) -> None:
+        """Gives a session another title."""
+        with _sorted_errors():
+            await self._calls.beta.sessions.update(session_id, title=title)
+
     async def archive_session(self, session_id: str) -> None:
         """Archives a session that is not running; archiving again changes nothing."""
         with _sorted_errors():
@@ -164,7 +169,9 @@ class Runtime:
     async def stream(self, session_id: str) -> AsyncIterator[AsyncIterator[Event]]:
         """The live tail, open when entered. It may end at any time, and then says nothing more."""
         with _sorted_errors():
-            stream = await self._streams.beta.sessions.events.stream(session_id)
+            stream = await self._streams.beta.sessions.events.stream(
+                session_id, event_deltas=["agent.message"]
+            )
             try:
                 yield (e.to_dict(mode="json", warnings=False) async for e in stream)
             finally:

@@ -1,29 +1,33 @@
 """Every way in which a turn, or the hold on a session, comes to its end: one transaction each."""
 
+from itertools import zip_longest
+from typing import Literal
 from uuid import UUID
 
 import structlog
 
-from router import notices
+from router import clock, notices
 from router.clock import Backoff
 from router.errors import RuntimeFailure, RuntimeGone, RuntimeRefused
 from router.notices import Notice
-from router.ports import Person
-from router.turns import sending
+from router.ports import Person, Step
+from router.turns import footer, sending
 from router.turns.engine import (
     Append,
     Engine,
     Holding,
     appending,
     away,
+    ending_of,
     notice,
     reply,
 )
 from router.turns.project import Ended, usage_between
-from store import inputs, sessions, turns, usage
+from store import database, inputs, previews, sessions, turns, usage
 from store.ids import reference_of
 from store.inputs import Input
 from store.outbox import Effect
+from store.previews import Part
 from store.sessions import Ready
 from store.turns import Turn
 
@@ -36,19 +40,31 @@ _SAID_AFTER = 2
 _ARCHIVE_TRIES = 5
 
 
-async def finish(
-    engine: Engine, holding: Holding, turn: Turn, ended: Ended, mine: list[Input]
+async def finish(  # all that an end is made of
+    engine: Engine,
+    holding: Holding,
+    turn: Turn,
+    ended: Ended,
+    mine: list[Input],
+    steps: tuple[Step, ...],
 ) -> None:
     """The turn's end: turn, usage, inputs, replies, place and release in one transaction."""
     held = holding.held
     snapshot = ended.usage or await _usage_now(engine, holding)
+    stopper = await _stopper(engine, holding, turn) if ended.interrupted else None
     dropped = [i for i in mine if i.send_key in ended.flushed]
     refused = [i for i in dropped if i.flushes >= _FLUSHES]
-    effects = _spoken(engine, turn, ended) + [_flushed(i, turn) for i in refused]
     async with appending(engine, holding) as append:
+        shown = await previews.of_turn(append.connection, held.lease, turn.id)
+        used = usage_between(held.usage_snapshot, snapshot) if snapshot else None
+        effects = _spoken(engine, turn, ended, shown, steps)
+        if holding.behaviour.footer and ended.reason == "end_turn" and not ended.interrupted:
+            took = (ended.at or clock.now()) - turn.started_at
+            effects = footer.under(effects, footer.line(took, used))
+        effects += [_stopped(turn, stopper, steps)] if ended.interrupted else []
+        effects += [_flushed(i, turn) for i in refused]
         words = " ".join([ended.text, *(str(i.body.get("text") or "") for i in mine)])
         await turns.end(append.connection, held.lease, turn.id, _state(ended), ended.reason, words)
-        used = usage_between(held.usage_snapshot, snapshot) if snapshot else None
         await usage.add(append.connection, held, turn.id, used)
         await inputs.refuse(append.connection, held.lease, [i.id for i in refused])
         await inputs.requeue_flushed(
@@ -76,19 +92,77 @@ def _state(ended: Ended) -> str:
     return "completed" if ended.reason in ("end_turn", "no_text") else "failed"
 
 
-def _spoken(engine: Engine, turn: Turn, ended: Ended) -> list[Effect]:
+def _spoken(
+    engine: Engine, turn: Turn, ended: Ended, shown: list[Part], steps: tuple[Step, ...]
+) -> list[Effect]:
     """What the thread reads: the answer in parts, then what went wrong, if something did."""
-    parts = engine.conversation.parts(ended.text) if ended.text.strip() else []
-    effects = [reply(turn.id, n, part) for n, part in enumerate(parts)]
-    if ended.interrupted:
-        body = Notice(notices.INTERRUPTED).body()
-    elif ended.reason == "end_turn":
+    effects = _replies(engine, turn, ended, [p for p in shown if p.slack_ts], steps)
+    if ended.interrupted or ended.reason == "end_turn":
         return effects
-    elif not ended.read:
+    if not ended.read:
         body = Notice(notices.RETRYING, reference_of(turn.id)).body()
     else:
         body = notices.end_of_turn(ended.reason, reference_of(turn.id)).body()
     return [*effects, notice(f"notice:{turn.id}:end", body, turn_id=turn.id, ends=True)]
+
+
+def _replies(
+    engine: Engine, turn: Turn, ended: Ended, shown: list[Part], steps: tuple[Step, ...]
+) -> list[Effect]:
+    """The answer's parts, the messages of its preview first; cut where the preview was cut."""
+    if ended.interrupted and shown:
+        return _stand(turn, shown, steps)
+    said: list[tuple[str, Part | None]] = []
+    for part, following in zip_longest(shown, shown[1:]):
+        end = following.text_from if following else len(ended.text)
+        before, text = ended.text[: part.text_from], ended.text[part.text_from : end]
+        first, *more = engine.conversation.parts(text, after=before) or [""]
+        said += [(first, part), *((m, None) for m in more)]
+    if not shown:
+        said = [(part, None) for part in engine.conversation.parts(ended.text)]
+    effects = []
+    for n, (text, part) in enumerate(said):
+        effect = reply(turn.id, n, text, steps if part and n == 0 else ())
+        fate: Literal["say", "stand", "go"] = "say" if text else "go" if n else "stand"
+        effects.append(ending_of(part, effect, fate) if part else effect)
+    return effects
+
+
+def _stand(turn: Turn, shown: list[Part], steps: tuple[Step, ...]) -> list[Effect]:
+    """Ends what was shown of an answer that was cut short; its words stay as they are."""
+    open_ones = [p for p in shown if p.state == "open"]
+    return [ending_of(p, reply(turn.id, n, "", steps), "stand") for n, p in enumerate(open_ones)]
+
+
+async def _stopper(engine: Engine, holding: Holding, turn: Turn) -> str | None:
+    """The name of who interrupted the turn, where a person of this thread did."""
+    held = holding.held
+    async with database.borrow(engine.pool) as connection:
+        mine = await inputs.open_inputs(connection, held.lease)
+    stops = [i.body for i in mine if i.kind == "interrupt" and i.turn_id == turn.id]
+    first = next((b for b in stops if b.get("user") or b.get("by")), {})
+    user = first.get("user")
+    if user is None or held.slack_install_id is None:
+        return first.get("by")
+    return (await engine.conversation.person(held.slack_install_id, user)).name
+
+
+def _stopped(turn: Turn, by: str | None, steps: tuple[Step, ...]) -> Effect:
+    done = [step.title for step in steps if step.status == "complete"]
+    body = Notice(notices.stopped(by, done)).body()
+    return notice(f"notice:{turn.id}:end", body, turn_id=turn.id, ends=True)
+
+
+async def _let_stand(append: Append, turn: Turn, steps: tuple[Step, ...]) -> None:
+    """Ends the streams of a turn that has no answer: what was shown stays."""
+    shown = await previews.of_turn(append.connection, append.held.lease, turn.id)
+    await append.say(_stand(turn, [p for p in shown if p.slack_ts], steps))
+
+
+async def _find_out(engine: Engine, holding: Holding, turn: Turn | None) -> None:
+    """Before a turn ends in trouble: which messages its preview has."""
+    if turn is not None and holding.held.slack_install_id is not None:
+        await engine.previews.settle(holding.held, turn.id)
 
 
 def _flushed(item: Input, turn: Turn) -> Effect:
@@ -111,14 +185,22 @@ async def _usage_now(engine: Engine, holding: Holding) -> dict[str, object] | No
 # ------------------------------------------------------------------ ends in trouble
 
 
-async def fail(engine: Engine, holding: Holding, turn: Turn | None, reason: str) -> None:
+async def fail(
+    engine: Engine,
+    holding: Holding,
+    turn: Turn | None,
+    reason: str,
+    steps: tuple[Step, ...] = (),
+) -> None:
     """Fails the turn, or what would have become one: its inputs end, and the thread is told."""
     held = holding.held
+    await _find_out(engine, holding, turn)
     async with appending(engine, holding) as append:
         mine = await inputs.open_inputs(append.connection, held.lease)
         ids = [i.id for i in mine if turn is None or i.turn_id == turn.id]
         reference = reference_of(turn.id if turn else (ids[0] if ids else held.id))
         if turn is not None:
+            await _let_stand(append, turn, steps)
             await turns.end(append.connection, held.lease, turn.id, "failed", reason, "")
             await usage.add(append.connection, held, turn.id, None)
         await inputs.refuse(append.connection, held.lease, ids)
@@ -154,9 +236,12 @@ async def refused(
     await fail(engine, holding, turn, reason)
 
 
-async def gone(engine: Engine, holding: Holding, turn: Turn | None) -> None:
+async def gone(
+    engine: Engine, holding: Holding, turn: Turn | None, steps: tuple[Step, ...] = ()
+) -> None:
     """The runtime session is gone: what waits starts a new one, and the thread is told."""
     held = holding.held
+    await _find_out(engine, holding, turn)
     async with appending(engine, holding) as append:
         mine = await inputs.open_inputs(append.connection, held.lease)
         messages = [i for i in mine if i.kind in sending.MESSAGES]
@@ -169,6 +254,7 @@ async def gone(engine: Engine, holding: Holding, turn: Turn | None) -> None:
         )
         await inputs.requeue_flushed(append.connection, held.lease, sent)
         if turn is not None:
+            await _let_stand(append, turn, steps)
             await turns.end(append.connection, held.lease, turn.id, "failed", "gone", "")
             await usage.add(append.connection, held, turn.id, usage.Usage())
         await sessions.turn_ended(append.connection, held.lease, None, None)
@@ -196,6 +282,21 @@ async def wait_for_runtime(engine: Engine, holding: Holding, error: RuntimeFailu
     _log.warning(
         "runtime.away", session_id=str(holding.held.id), error=str(error), retry_in=round(wait, 1)
     )
+
+
+async def wait_for_more(engine: Engine, holding: Holding, seconds: float) -> None:
+    """More messages may come that are to be answered together: we look again a little later."""
+    async with appending(engine, holding) as append:
+        await append.release(wait=seconds)
+
+
+async def not_taken(engine: Engine, holding: Holding, turn: Turn, batch: list[Input]) -> None:
+    """The runtime refused messages that were to join the turn: they end, the turn goes on."""
+    _log.warning("send.refused", session_id=str(holding.held.id), inputs=[str(i.id) for i in batch])
+    body = notices.end_of_turn("refused", reference_of(batch[0].id)).body()
+    async with appending(engine, holding) as append:
+        await inputs.refuse(append.connection, holding.held.lease, [i.id for i in batch])
+        await append.say([notice(f"notice:{batch[0].id}:refused", body, turn_id=turn.id)])
 
 
 async def wait_for_agent(engine: Engine, holding: Holding, first: Input) -> None:
@@ -248,6 +349,7 @@ async def archive(engine: Engine, holding: Holding) -> None:
         if any(i.kind in sending.MESSAGES for i in mine):
             body = Notice(notices.ARCHIVED_UNSENT).body()
             await append.say([notice(f"notice:{held.id}:archived", body)])
+        await append.unmark()
         await sessions.archive(append.connection, held.lease)
 
 

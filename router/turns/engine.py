@@ -5,16 +5,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
-from router import clock
+from router import busy, clock
+from router.behaviour import Behaviour
 from router.errors import RuntimeAway
-from router.ports import Conversation
+from router.ports import Conversation, Previews, Step
 from router.runtime.client import Runtime
 from store import database, outbox, sessions
 from store.database import Connection, Pool
 from store.outbox import Effect
+from store.previews import Part
 from store.sessions import Held, Ready
 
 
@@ -42,6 +44,7 @@ class Engine:
     pool: Pool
     runtime: Runtime
     conversation: Conversation
+    previews: Previews
     timing: Timing
     on_released: Callable[[list[Ready]], None]
 
@@ -52,6 +55,7 @@ class Holding:
 
     held: Held
     expires: float
+    behaviour: Behaviour = field(default_factory=Behaviour)
     missed: int = 0
     renewed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -99,18 +103,25 @@ class Append:
         place = place_of(self.held)
         if place is None or not effects:
             return
-        replies = [e for e in effects if e.lane == "reply"]
-        first = await sessions.take_positions(self.connection, self.held.lease, len(replies))
-        numbered = {e.effect_key: first + i for i, e in enumerate(replies)}
-        await outbox.add(
-            self.connection,
-            place,
-            [replace(e, position=numbered.get(e.effect_key, 0)) for e in effects],
-        )
+        await outbox.add(self.connection, place, await self._in_line(effects))
         self.wrote = True
+
+    async def _in_line(self, effects: list[Effect]) -> list[Effect]:
+        replies = [e.effect_key for e in effects if e.lane == "reply"]
+        if not replies:
+            return effects
+        first = await sessions.take_positions(self.connection, self.held.lease, len(replies))
+        numbered = {key: first + i for i, key in enumerate(replies)}
+        return [replace(e, position=numbered.get(e.effect_key, e.position)) for e in effects]
+
+    async def unmark(self) -> None:
+        """Takes the marks away from messages that wait no more."""
+        held = self.held
+        await self.say(await busy.gone(self.connection, held.deployed_agent_id, held.id))
 
     async def release(self, *, wait: float = 0.0, failed: bool = False) -> bool:
         """Hands the session back; True if it wants a worker again after `wait` seconds."""
+        await self.unmark()
         return await sessions.release(
             self.connection, self.held.lease, wait=timedelta(seconds=wait), failed=failed
         )
@@ -131,10 +142,20 @@ def place_of(held: Held) -> outbox.Place | None:
     )
 
 
-def reply(turn_id: UUID, part: int, text: str) -> Effect:
+def reply(turn_id: UUID, part: int, text: str, steps: tuple[Step, ...] = ()) -> Effect:
     """One part of a turn's answer: at most one per turn and part, whoever writes it."""
-    return Effect(
-        f"reply:{turn_id}:{part}", "reply", {"markdown": text}, lane="reply", turn_id=turn_id
+    body = {"markdown": text, "steps": [[s.id, s.title, s.status] for s in steps]}
+    return Effect(f"reply:{turn_id}:{part}", "reply", body, lane="reply", turn_id=turn_id)
+
+
+def ending_of(shown: Part, said: Effect, fate: Literal["say", "stand", "go"]) -> Effect:
+    """The same part of an answer where a message of the preview shows it.
+
+    That message is made to say it, or stands as it is, or goes since nothing of it was kept.
+    """
+    streaming = shown.state == "open"
+    return replace(
+        said, body=said.body | {"ts": shown.slack_ts, "streaming": streaming, "fate": fate}
     )
 
 

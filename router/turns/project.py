@@ -75,11 +75,34 @@ class Projection:
         at = _time(event)
         if at is not None:
             self._times[key] = at
+            self._events.pop(f"{event['type']}:None", None)  # an interrupt's id may be empty
         elif key in self._times:
             return
         self._events[key] = event
 
     # -------------------------------------------------------------- our own events
+
+    @property
+    def stopping(self) -> bool:
+        """True while an interrupt that was sent is not known to have been processed.
+
+        What is sent then could be what it stops.
+        """
+        if self._newest("session.status_terminated", "session.deleted") is not None:
+            return False
+        return any(
+            e["type"] == "user.interrupt" and key not in self._times
+            for key, e in self._events.items()
+        )
+
+    def relisted(self) -> None:
+        """The history was listed: at rest, an interrupt that it shows as unread waits no more."""
+        if self.at_rest():
+            self._events = {
+                key: e
+                for key, e in self._events.items()
+                if e["type"] != "user.interrupt" or key in self._times
+            }
 
     def arrived(self) -> dict[str, str]:
         """The sendings that the runtime has, read or not, by send key, with their event ids."""
@@ -133,7 +156,7 @@ class Projection:
     def _end(self, reason: str, last: Event, read: dict[str, datetime], inputs: set[str]) -> Ended:
         begun = min(read.values(), default=None)
         text = "\n\n".join(self._texts(begun)) if begun else ""
-        interrupted = any(e["type"] == "user.interrupt" for e in self._new())
+        interrupted = self._interrupted(read)
         return Ended(
             reason=reason if text or reason != "end_turn" or interrupted else "no_text",
             text=text,
@@ -143,6 +166,21 @@ class Projection:
             read=bool(read),
             flushed=frozenset(inputs - read.keys()),
         )
+
+    def _interrupted(self, read: dict[str, datetime]) -> bool:
+        """True if an interrupt cut the turn short: after all that was read, before its idle.
+
+        One before that made way for a message of the turn; one after that came too late.
+        """
+        newest = max(read.values(), default=self.place)
+        for event in self._new():
+            if newest is not None and self._at(event) < newest:
+                continue
+            if event["type"] == "user.interrupt":
+                return True
+            if event["type"] == "session.status_idle" and _stop(event) != "requires_action":
+                return False
+        return False
 
     def at_rest(self) -> bool:
         """True when the runtime would take a message: it is not running and holds no call."""

@@ -22,6 +22,7 @@ from uuid import UUID
 import structlog
 
 from router import clock, notices
+from router.behaviour import behaviour_of
 from router.errors import (
     RuntimeAway,
     RuntimeFailure,
@@ -33,7 +34,8 @@ from router.ports import Person, Status, Thread
 from router.runtime.feed import Attached, Item, Live, Lost, Woken, follow
 from router.turns import ending, sending, session
 from router.turns.engine import Append, Engine, Holding, Released, appending, notice
-from router.turns.project import HeldCall, Projection
+from router.turns.project import Ended, Event, HeldCall, Projection
+from router.turns.showing import Showing
 from store import agents, database, inputs, sessions, turns
 from store.agents import Agent
 from store.ids import new_id
@@ -44,6 +46,7 @@ from store.turns import Turn
 _log = structlog.get_logger(__name__)
 
 _BARREN_CLAIMS = 5
+_MOST_COLLECTING = 10  # times its quiet time
 _LOST_STREAMS = 4
 _DECISIVE = frozenset(
     {
@@ -54,6 +57,9 @@ _DECISIVE = frozenset(
         "user.interrupt",
     }
 )
+
+
+_FRAGMENTS = frozenset({"event_start", "event_delta"})
 
 
 class Runner:
@@ -69,6 +75,7 @@ class Runner:
         self._mine: dict[UUID, Input] = {}
         self._unsent = False
         self._working = False
+        self._showing = Showing(engine, self._held)
         self._silence = engine.timing.quiet
 
     def wake(self) -> None:
@@ -94,10 +101,12 @@ class Runner:
             await self._after_runtime_failure(error)
         elif not isinstance(error, Released):
             _log.error("turn.failed", session_id=str(self._held.id), exc_info=error)
-            await ending.fail(self._engine, self._holding, self._turn, "failed")
+            await self._fail("failed")
 
     async def _run(self) -> None:
         agent = await self._load()
+        self._holding.behaviour = behaviour_of(agent.settings, self._held.slack_channel_id)
+        await session.retitle(self._engine, self._holding)
         waiting = [i for i in self._mine.values() if i.kind in sending.MESSAGES]
         if self._turn is None and self._held.archive_requested_at is not None:
             await ending.archive(self._engine, self._holding)
@@ -105,16 +114,30 @@ class Runner:
             await ending.nothing_to_do(self._engine, self._holding)
         elif self._held.barren_claims > _BARREN_CLAIMS:
             _log.error("turn.crashed", session_id=str(self._held.id))
-            await ending.fail(self._engine, self._holding, self._turn, "crashed")
+            await self._fail("crashed")
             self._working = True  # an earlier claim said so
         elif self._turn is None and agent.status == "paused":
             await ending.wait_for_agent(self._engine, self._holding, waiting[0])
+        elif self._turn is None and (seconds := await self._collecting()) > 0:
+            await ending.wait_for_more(self._engine, self._holding, seconds)
         else:
             await self._converse(agent)
 
+    async def _collecting(self) -> float:
+        """How long to wait for more messages that are to be answered together; bounded for all."""
+        if self._holding.behaviour.busy != "collect":
+            return 0.0
+        async with database.borrow(self._engine.pool) as connection:
+            ages = await inputs.ages(connection, self._held.lease, sending.MESSAGES)
+        if ages is None:
+            return 0.0
+        newest, oldest = (age.total_seconds() for age in ages)
+        quiet = self._holding.behaviour.collect_seconds
+        return min(quiet - newest, _MOST_COLLECTING * quiet - oldest)
+
     async def _load(self) -> Agent:
         async with database.borrow(self._engine.pool) as connection:
-            self._turn = await turns.live(connection, self._held.lease)
+            self._turn = await turns.live(connection, self._held.deployed_agent_id, self._held.id)
             await self._load_inputs(connection)
             return await agents.get(connection, self._held.deployed_agent_id)
 
@@ -127,6 +150,7 @@ class Runner:
     async def _converse(self, agent: Agent) -> None:
         self._working = True
         async with asyncio.TaskGroup() as tasks:
+            self._showing.run_in(tasks)
             status = tasks.create_task(self._show("processing"))
             runtime_session = await session.ensure(self._engine, self._holding, agent)
             feed = tasks.create_task(
@@ -151,20 +175,27 @@ class Runner:
             match item:
                 case Attached(events):
                     for event in events:
-                        self._seen.see(event)
+                        self._see(event)
+                    self._seen.relisted()
                     await self._catch_up(runtime_session)
                 case Live(event):
-                    self._seen.see(event)
+                    self._see(event)
                     if event["type"] not in _DECISIVE:
                         continue
                 case Woken():
                     await self._side(runtime_session)
+                    await self._steer(runtime_session)
                 case Lost(failures, error):
                     if failures >= _LOST_STREAMS or isinstance(error, RuntimeGone):
                         raise error
                     continue
             if await self._advance(runtime_session):
                 return
+
+    def _see(self, event: Event) -> None:
+        self._showing.see(event)
+        if event["type"] not in _FRAGMENTS:
+            self._seen.see(event)
 
     async def _next(self, runtime_session: str) -> Item:
         """The next item; after a silence the history is listed again, since nobody is deaf.
@@ -180,7 +211,7 @@ class Runner:
                 self._silence = max(min(self._silence * 2, 300.0), self._engine.timing.quiet)
                 history = await self._engine.runtime.history(runtime_session, self._held.place_at)
                 for event in history:
-                    self._seen.see(event)
+                    self._see(event)
                 return Woken()
             if isinstance(item, Attached):
                 self._silence = self._engine.timing.settle
@@ -226,6 +257,9 @@ class Runner:
         self._mine = {k: i for k, i in self._mine.items() if k not in turned}
         self._mine |= {i.id: i for i in batch}
         if batch:
+            if self._holding.behaviour.stream:
+                last = batch[-1].body
+                self._showing.begin(self._turn.id, str(last.get("user")), last.get("team"))
             await self._send(runtime_session, batch, people)
 
     async def _start(self, append: Append) -> tuple[Turn, list[Input]] | None:
@@ -243,6 +277,7 @@ class Runner:
             timedelta(seconds=self._engine.runtime.deadline),
         )
         await sessions.turn_began(append.connection, self._held.lease)
+        await append.unmark()
         return turn, batch
 
     async def _send(
@@ -271,6 +306,45 @@ class Runner:
         await ending.refused(self._engine, self._holding, self._turn, batch, refused)
         raise Released from refused
 
+    async def _steer(self, runtime_session: str) -> None:
+        """Where the agent is set to it: what came mid-turn joins the turn at once.
+
+        Interrupt and messages go in one request, so that nothing comes between them; none goes
+        while an earlier interrupt is under way, which could stop what follows it.
+        """
+        turn = self._turn
+        if self._holding.behaviour.busy != "steer" or turn is None or self._unsent:
+            return
+        if self._seen.stopping or self._ended() is not None:
+            return
+        async with database.borrow(self._engine.pool) as connection:
+            if not await inputs.any_queued(connection, self._held.lease, sending.MESSAGES):
+                return
+            await self._load_inputs(connection)
+        await self._holding.enough_for(self._engine.runtime.deadline)
+        people = await self._people()
+        async with appending(self._engine, self._holding) as append:
+            turned = await ending.turn_guests_away(append, list(self._mine.values()), people)
+            started = await self._start(append)
+        self._mine = {k: i for k, i in self._mine.items() if k not in turned}
+        batch = started[1] if started else []
+        if batch:
+            self._mine |= {i.id: i for i in batch}
+            await self._join(runtime_session, turn, batch, people)
+
+    async def _join(
+        self, runtime_session: str, turn: Turn, batch: list[Input], people: dict[str, Person]
+    ) -> None:
+        events: list[Event] = [{"type": "user.interrupt"}]
+        events += [sending.message_event(i, people.get(str(i.body.get("user")))) for i in batch]
+        try:
+            await sending.deliver(
+                self._engine, self._holding, runtime_session, batch, events, self._seen
+            )
+        except RuntimeRefused:
+            await ending.not_taken(self._engine, self._holding, turn, batch)
+            self._mine = {k: i for k, i in self._mine.items() if i not in batch}
+
     async def _people(self) -> dict[str, Person]:
         install_id = self._held.slack_install_id
         if install_id is None:
@@ -281,7 +355,8 @@ class Runner:
     # -------------------------------------------------------------- what the events ask for
 
     async def _side(self, runtime_session: str) -> None:
-        if self._turn is not None:
+        """Decisions and interrupts for the turn; once it is over there is nothing to stop."""
+        if self._turn is not None and self._ended() is None:
             await sending.send_side(
                 self._engine, self._holding, runtime_session, self._turn.id, self._seen
             )
@@ -294,16 +369,31 @@ class Runner:
         if held_calls:
             await self._decline(runtime_session, held_calls)
             return False
+        if self._seen.stopping:
+            return False  # what is sent now, in this turn or the next, could be what it stops
         if self._unsent:
             if self._seen.at_rest():
                 await self._begin(runtime_session)
             return False
-        mine = [i for i in self._mine.values() if i.kind in sending.MESSAGES and i.turn_id]
-        ended = self._seen.ended({i.send_key for i in mine})
+        ended = self._ended()
         if ended is None:
+            await self._steer(runtime_session)
             return False
-        await ending.finish(self._engine, self._holding, self._turn, ended, mine)
+        await self._showing.end(self._turn.id)
+        steps = self._showing.steps(interrupted=ended.interrupted)
+        mine = self._asked()
+        await ending.finish(self._engine, self._holding, self._turn, ended, mine, steps)
         return True
+
+    def _asked(self) -> list[Input]:
+        """The messages that are the turn's."""
+        return [i for i in self._mine.values() if i.kind in sending.MESSAGES and i.turn_id]
+
+    def _ended(self) -> Ended | None:
+        """The turn's end, as far as events tell; None while a message of it is still to be sent."""
+        if self._unsent:
+            return None
+        return self._seen.ended({i.send_key for i in self._asked()})
 
     async def _decline(self, runtime_session: str, held_calls: list[HeldCall]) -> None:
         """Until there are approvals, no call that needs one is made, and the thread hears of it."""
@@ -333,10 +423,15 @@ class Runner:
 
     async def _after_runtime_failure(self, error: RuntimeFailure) -> None:
         if isinstance(error, RuntimeGone):
-            await ending.gone(self._engine, self._holding, self._turn)
+            steps = self._showing.steps(interrupted=True)
+            await ending.gone(self._engine, self._holding, self._turn, steps)
         else:
             _log.error("runtime.refused", session_id=str(self._held.id), error=str(error))
-            await ending.fail(self._engine, self._holding, self._turn, "refused")
+            await self._fail("refused")
+
+    async def _fail(self, reason: str) -> None:
+        steps = self._showing.steps(interrupted=True)
+        await ending.fail(self._engine, self._holding, self._turn, reason, steps)
 
 
 def _told(call: HeldCall, turn: Turn) -> Effect:

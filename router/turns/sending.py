@@ -45,7 +45,10 @@ async def deliver(  # all that a send is made of
 ) -> None:
     """Sends inputs that are marked `sending`, in one request, and marks them sent.
 
-    The runtime's copies go to `seen`. Raises RuntimeAway with the inputs queued again; RuntimeRefused and
+    `events` are theirs, in order; what is to go before them in the same request comes first.
+
+    The runtime's copies go to `seen`. Raises RuntimeAway with the inputs queued again;
+    RuntimeRefused and
     RuntimeGone with the inputs still `sending`, for the caller to decide; RuntimeUnclear never: an
     unknown outcome is settled here, and what did not arrive is RuntimeAway.
     """
@@ -64,7 +67,8 @@ async def deliver(  # all that a send is made of
         return
     for event in taken:
         seen.see(event)
-    pairs = [(i.id, e.get("id")) for i, e in zip(batch, taken, strict=False)]
+    theirs = taken[len(events) - len(batch) :]
+    pairs = [(i.id, e.get("id")) for i, e in zip(batch, theirs, strict=False)]
     async with appending(engine, holding) as append:
         await inputs.mark_sent(append.connection, holding.held.lease, pairs)
 

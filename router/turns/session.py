@@ -11,12 +11,27 @@ import structlog
 from router import clock
 from router.errors import RuntimeFailure, RuntimeGone, RuntimeRefused, RuntimeUnclear
 from router.turns.engine import Engine, Holding, appending, away
-from store import sessions
+from store import calls, sessions
 from store.agents import Agent
 
 _log = structlog.get_logger(__name__)
 
 _CLOCK_SKEW = timedelta(seconds=60)
+
+
+async def retitle(engine: Engine, holding: Holding) -> None:
+    """Tells the runtime the title that people gave the session in Slack, once and best effort."""
+    held = holding.held
+    if not held.retitled:
+        return
+    title = held.title or ""
+    if held.anthropic_session_id is not None:
+        try:
+            await engine.runtime.rename_session(held.anthropic_session_id, title)
+        except RuntimeFailure as error:
+            _log.info("session.not_renamed", session_id=str(held.id), error=str(error))
+    async with appending(engine, holding, progress=False) as append:
+        await calls.title_told(append.connection, held.lease, title)
 
 
 async def ensure(engine: Engine, holding: Holding, agent: Agent) -> str:

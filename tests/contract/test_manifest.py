@@ -154,4 +154,13 @@ def test_the_methods_listed_are_the_methods_called():
 def test_missing_scopes_are_named_in_order():
     assert missing_scopes(REQUIRED_SCOPES) == []
     granted = ["app_mentions:read", " chat:write", "channels:history"]
-    assert missing_scopes(granted) == ["groups:history", "im:history", "mpim:history", "users:read"]
+    assert missing_scopes(granted) == [
+        "channels:read",
+        "groups:history",
+        "groups:read",
+        "im:history",
+        "mpim:history",
+        "mpim:read",
+        "reactions:write",
+        "users:read",
+    ]

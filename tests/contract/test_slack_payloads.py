@@ -13,7 +13,10 @@ from bot.events import (
     InstallChange,
     InstallIdentity,
     SlackDelete,
+    SlackJoined,
     SlackMessage,
+    SlackRename,
+    SlackStop,
     Stranger,
     Tenant,
     Unreadable,
@@ -48,9 +51,22 @@ def turn(tenant: str, bot: str, key: str, text: str, **shows: object) -> Recorde
 UNUSED = "event_type_unused"
 CONNECT = "INSTALLED_TEAM_ID"
 EXPECTED: dict[str, Recorded] = {
-    "agent_session_stopped--docs-example.json": ignored("T0", UNUSED, "agent_session_stopped"),
-    "agent_session_title_changed--docs-example.json": ignored(
-        "T0", UNUSED, "agent_session_title_changed"
+    "agent_session_stopped--docs-example.json": Recorded(
+        "T0",
+        SlackStop,
+        shows=(
+            ("conversation_key", "A0:T0:C0123ABC456:1782234671.392669"),
+            ("user_id", "U123ABC456"),
+            ("ts", "1783536983.783769"),
+        ),
+    ),
+    "agent_session_title_changed--docs-example.json": Recorded(
+        "T0",
+        SlackRename,
+        shows=(
+            ("conversation_key", "A0:T0:C123ABC456:1782234671.392669"),
+            ("title", "Bora Bora trip prep"),
+        ),
     ),
     "app_context_changed--docs-example.json": ignored("T123ABC456", UNUSED, "app_context_changed"),
     "app_home_opened--messages-tab.json": ignored("T111", UNUSED, "app_home_opened"),
@@ -77,7 +93,9 @@ EXPECTED: dict[str, Recorded] = {
     "block_actions--confirm.json": ignored("T12345678", "interaction", "block_actions"),
     "block_actions--ephemeral.json": ignored("T111", "interaction", "block_actions"),
     "block_actions--message-button.json": ignored("T9TK3CUKW", "interaction", "block_actions"),
-    "member_joined_channel--bot.json": ignored("T111", UNUSED, "member_joined_channel"),
+    "member_joined_channel--bot.json": Recorded(
+        "T111", SlackJoined, "W23456789", (("channel_id", "C111"), ("user_id", "U222"))
+    ),
     "message.channels--bot-profile.json": ignored("T111", "own_message", bot="UB111"),
     "message.channels--bot_message-classic.json": ignored("T111", "bot_message", bot="UB222"),
     "message.channels--bot_message-response_url.json": ignored("T111", "bot_message"),

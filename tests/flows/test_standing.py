@@ -112,7 +112,7 @@ async def test_an_archive_in_the_middle_of_a_turn_interrupts_and_refuses_what_wa
         await archive(here)
         await eventually(lambda: archived(here))
         answers = await here.answers(asked.channel, asked.ts, 2)
-        assert sorted(answers) == sorted([notices.INTERRUPTED, notices.ARCHIVED_UNSENT])
+        assert sorted(answers) == sorted([notices.stopped(None, []), notices.ARCHIVED_UNSENT])
         here.runtime.release()
     (runtime_session,) = here.runtime.sessions()
     assert runtime_session["archived_at"] is not None

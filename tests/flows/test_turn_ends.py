@@ -166,8 +166,9 @@ async def test_seven_held_calls_are_each_declined_once(here: World):
     async with here.app():
         asked = await ask(here, "!ask7")
         posts = await here.answers(asked.channel, asked.ts, 8)
-        assert posts[:7] == [notices.held_call("bash")] * 7
-        assert posts[7].count("bash was denied") == 7
+        assert posts.count(notices.held_call("bash")) == 7
+        (reply,) = [post for post in posts if post.count("bash was denied") == 7]
+        assert reply.startswith("These need a confirmation each.")
     (session,) = here.runtime.sessions()
     kinds = [event["type"] for event in here.runtime.received(session["id"])]
     assert kinds == ["user.message"] + ["user.tool_confirmation"] * 7

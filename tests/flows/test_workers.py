@@ -37,10 +37,10 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dividing one certain answer into parts fails, as a bug of ours would."""
     whole = SlackConversation.parts
 
-    def parts(self: SlackConversation, markdown: str) -> list[str]:
+    def parts(self: SlackConversation, markdown: str, *, after: str = "") -> list[str]:
         if "poison" in markdown:
             raise ZeroDivisionError("a bug, for one text")
-        return whole(self, markdown)
+        return whole(self, markdown, after=after)
 
     monkeypatch.setattr(SlackConversation, "parts", parts)
 

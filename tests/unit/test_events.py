@@ -214,7 +214,7 @@ def test_the_key_is_the_installs_whatever_the_envelope_says():
 def test_every_subscription_is_an_event_that_is_read():
     for name in HANDLED_EVENTS:
         kind = name.split(".", maxsplit=1)[0]
-        found = parse(p.envelope(p.words("x", type=kind)), p.INSTALL)
+        found = parse(p.envelope(p.words("x", type=kind, title="x")), p.INSTALL)
         assert not (isinstance(found, Ignored) and found.reason == "event_type_unused")
 
 

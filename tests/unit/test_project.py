@@ -156,6 +156,50 @@ def test_an_interrupted_end_without_words_is_no_failure():
     assert (ended.reason, ended.interrupted) == ("end_turn", True)
 
 
+def test_an_interrupt_that_made_way_for_a_message_of_the_turn_is_no_stop():
+    events = [
+        message(KEY, 1),
+        event("user.interrupt", 2),
+        idle(3),
+        message(OTHER, 4, "sevt_o"),
+        idle(5),
+    ]
+    ended = seen(*events).ended({KEY, OTHER})
+    assert ended is not None
+    assert not ended.interrupted
+
+
+def test_an_interrupt_that_came_after_the_end_is_no_stop_of_this_turn_nor_of_the_next():
+    late = [message(KEY, 1), idle(2), event("user.interrupt", 3), idle(4)]
+    ended = seen(*late).ended({KEY})
+    assert ended is not None
+    assert not ended.interrupted
+    following = seen(*late[1:], message(OTHER, 5, "sevt_o"), idle(6)).ended({OTHER})
+    assert following is not None
+    assert not following.interrupted
+
+
+@pytest.mark.parametrize("key", ["sevt_1", ""])
+def test_an_interrupt_is_under_way_until_it_is_seen_processed(key: str):
+    sent = event("user.interrupt", None) | {"id": key}
+    projection = seen(event("session.status_running", 0), message(KEY, 1), sent)
+    found = [projection.stopping]
+    projection.relisted()  # the session runs on: it may still come
+    found.append(projection.stopping)
+    projection.see(event("user.interrupt", 2) | {"id": key})
+    assert [*found, projection.stopping] == [True, True, False]
+
+
+@pytest.mark.parametrize("key", ["sevt_1", ""])
+def test_at_rest_a_listing_settles_an_interrupt_that_was_not_seen_processed(key: str):
+    sent = event("user.interrupt", None) | {"id": key}
+    projection = seen(message(KEY, 1), sent, idle(2))
+    found = [projection.stopping]
+    projection.relisted()
+    assert [*found, projection.stopping] == [True, False]
+    assert not seen(sent, event("session.status_terminated", 3)).stopping
+
+
 def test_an_interrupt_with_an_empty_id_counts():
     blank = event("user.interrupt", 2) | {"id": ""}
     ended = seen(message(KEY, 1), said("half", 1.5), blank, idle(3)).ended({KEY})

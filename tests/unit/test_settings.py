@@ -22,6 +22,7 @@ def test_variables_are_read_by_their_documented_names(monkeypatch: pytest.Monkey
         "DATABASE_URL": "postgresql://u:p@h/d",
         "SLACK_BOT_TOKEN": "xoxb-1",
         "SLACK_SIGNING_SECRET": "s",
+        "SLACK_APP_TOKEN": "xapp-1",
         "SLACK_API_URL": "http://127.0.0.1:1/api/",
         "ANTHROPIC_API_KEY": "sk-ant-1",
         "ANTHROPIC_BASE_URL": "http://127.0.0.1:2",

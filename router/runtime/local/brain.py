@@ -11,7 +11,7 @@ It obeys the first `!word` found in the user's text and otherwise answers quotin
 | `!ask7` | seven such calls at once |
 | `!custom` | a call of the custom tool `lookup_order` |
 | `!escalate question` | a call of the custom tool `escalate_to_human` with question and context |
-| `!slow [seconds]` | an answer that takes its time (3 s) |
+| `!slow [seconds] [n]` | an answer that takes its time (3 s), of n kilobytes as `!long` if asked for |
 | `!error [kind]` | an error: `retrying` (then it answers), `exhausted` (the default), `terminal` |
 | `!refuse` | the turn ends in a refusal |
 | `!budget` | the turn ends with the budget reached, which stays so until the session's budget is updated |
@@ -172,12 +172,15 @@ def _echo(rest: str) -> tuple[Step, ...]:
 
 
 def _long(rest: str) -> tuple[Step, ...]:
-    size = int(_number(rest, _LONG_KILOBYTES, _MOST_KILOBYTES) * 1024)
+    return (Answer(_long_text(_number(rest, _LONG_KILOBYTES, _MOST_KILOBYTES))),)
+
+
+def _long_text(kilobytes: float) -> str:
     text, n = "# A long answer\n\n", 0
-    while len(text) < size:
+    while len(text) < int(kilobytes * 1024):
         n += 1
         text += _SECTION.format(n=n)
-    return (Answer(text.rstrip() + "\n\nThat is all."),)
+    return text.rstrip() + "\n\nThat is all."
 
 
 def _tool(rest: str) -> tuple[Step, ...]:
@@ -215,7 +218,9 @@ def _escalate(rest: str) -> tuple[Step, ...]:
 
 
 def _slow(rest: str) -> tuple[Step, ...]:
-    return (Answer(_SLOW_TEXT, seconds=_number(rest, _SLOW_SECONDS, _MOST_SECONDS)),)
+    size = _number(rest.partition(" ")[2], 0.0, _MOST_KILOBYTES)
+    text = _long_text(size) if size else _SLOW_TEXT
+    return (Answer(text, seconds=_number(rest, _SLOW_SECONDS, _MOST_SECONDS)),)
 
 
 def _error(rest: str) -> tuple[Step, ...]:

@@ -1,0 +1,70 @@
+"""What a person sees of a turn while it runs: feeds the preview, and ends it before the reply."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from router.ports import Preview, Step
+from router.turns.engine import Engine
+from router.turns.live import LiveAnswer
+from store.sessions import Held, LeaseLost
+
+_log = structlog.get_logger(__name__)
+
+
+class Showing:
+    """A turn's preview from its first word to its end; nothing at all for threadless sessions."""
+
+    _tasks: asyncio.TaskGroup
+
+    def __init__(self, engine: Engine, held: Held) -> None:
+        self._engine, self._held = engine, held
+        self._answer = LiveAnswer()
+        self._preview: Preview | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def run_in(self, tasks: asyncio.TaskGroup) -> None:
+        """The preview's task is one of these; their end is the end of what it shows."""
+        self._tasks = tasks
+
+    def steps(self, *, interrupted: bool) -> tuple[Step, ...]:
+        """The tool calls of the turn, all of them over."""
+        self._answer.settle(interrupted=interrupted)
+        return self._answer.steps
+
+    def begin(self, turn_id: UUID, user_id: str, team_id: str | None) -> None:
+        """Opens the preview of a turn that answers this person; a second time changes nothing."""
+        if self._held.slack_install_id is None or self._preview is not None:
+            return
+        self._preview = self._engine.previews.open(self._held, turn_id, user_id, team_id)
+        self._task = self._tasks.create_task(self._guard(self._preview))
+
+    def see(self, event: dict[str, Any]) -> None:
+        """Shows what is new in an event of this turn; events of turns before are passed over."""
+        at = event.get("processed_at")
+        place = self._held.place_at
+        if at and place and datetime.fromisoformat(at) <= place:
+            return
+        if self._answer.see(event) and self._preview is not None:
+            self._preview.show(self._answer.text, self._answer.steps)
+
+    async def _guard(self, preview: Preview) -> None:
+        """Whatever happens to a preview, the turn goes on; without the lease neither does."""
+        try:
+            await preview.run()
+        except LeaseLost:
+            raise
+        except Exception:  # noqa: BLE001  # logged; the answer does not hang on its preview
+            _log.exception("preview.failed", session_id=str(self._held.id))
+
+    async def end(self, turn_id: UUID) -> None:
+        """Ends the preview's calls and finds its messages, before the reply becomes deliverable."""
+        if self._held.slack_install_id is None:
+            return
+        if self._preview is not None and self._task is not None:
+            self._preview.close()
+            await self._task
+        await self._engine.previews.settle(self._held, turn_id)

@@ -1,0 +1,182 @@
+"""How an agent behaves by its settings, per agent and per channel."""
+
+from typing import Any
+
+import pytest
+
+from bot import admin
+from bot.local.model import Message
+from router.errors import ConfigurationError
+from router.turns import run
+from tests.harness import World, shown
+from tests.support import eventually
+
+
+async def set_to(here: World, **settings: Any) -> None:
+    await here.connection.execute("UPDATE deployed_agents SET settings = $1", settings)
+
+
+async def working(here: World, channel: str = "general") -> Message:
+    here.runtime.hold()
+    asked = await here.slack.say("ada", channel, "@threadline first")
+    await eventually(here.runtime.held)
+    return asked
+
+
+def sent(here: World) -> list[str]:
+    """The kinds of what the one runtime session received, in order."""
+    (session,) = here.runtime.sessions()
+    return [event["type"] for event in here.runtime.received(session["id"])]
+
+
+def methods(here: World) -> set[str]:
+    return {call.method for call in here.slack.calls}
+
+
+# ------------------------------------------------------------------ steer
+
+
+async def test_a_message_that_steers_joins_the_turn_in_one_request(here: World):
+    await set_to(here, busy="steer")
+    async with here.app():
+        asked = await working(here)
+        before = here.runtime.requests("events.send")
+        await here.slack.say("grace", asked.channel, "no, this", thread_ts=asked.ts)
+        await eventually(lambda: sent(here)[1:] == ["user.interrupt", "user.message"])
+        assert here.runtime.requests("events.send") == before + 1
+        await here.slack.settle()
+        here.runtime.release()
+        assert await here.answers(asked.channel, asked.ts, 1) == ['You said: "no, this"']
+    (turn,) = await here.turns()
+    assert turn["state"] == "completed"
+    assert "reactions.add" not in methods(here)
+    states = await here.rows("SELECT state, turn_id FROM session_inputs")
+    assert states == [{"state": "done", "turn_id": turn["id"]}] * 2
+
+
+async def test_a_stop_after_a_steer_stops_the_turn(here: World):
+    await set_to(here, busy="steer")
+    async with here.app():
+        asked = await working(here)
+        await here.slack.say("grace", asked.channel, "no, this", thread_ts=asked.ts)
+        await eventually(lambda: sent(here).count("user.interrupt") == 1)
+        await here.slack.say("ada", asked.channel, "stop", thread_ts=asked.ts)
+        await eventually(lambda: sent(here).count("user.interrupt") == 2)
+        (notice,) = await here.answers(asked.channel, asked.ts, 1)
+    assert notice.startswith("Stopped by ada.")
+    assert [turn["state"] for turn in await here.turns()] == ["interrupted"]
+
+
+@pytest.mark.parametrize("kind", ["drop_after", "drop_before", "server_error"])
+async def test_a_steer_whose_answer_is_lost_is_answered_once(here: World, kind: Any):
+    await set_to(here, busy="steer")
+    async with here.app():
+        asked = await working(here)
+        here.runtime.fault(kind, route="events.send")
+        await here.slack.say("grace", asked.channel, "no, this", thread_ts=asked.ts)
+        await eventually(lambda: sent(here).count("user.message") == 2)
+        here.runtime.release()
+        await eventually(lambda: here.bot_posts(asked.channel, asked.ts))
+        await here.at_rest()
+    posts = here.bot_posts(asked.channel, asked.ts)
+    assert posts[-1].endswith('You said: "no, this"')
+    assert here.sent_texts() == ["first", "no, this"]
+
+
+async def test_what_holds_in_one_channel_does_not_hold_in_another(here: World):
+    await set_to(here, busy="steer", channels={here.slack.channels["random"]: {"busy": "queue"}})
+    async with here.app():
+        asked = await working(here, "random")
+        await here.slack.say("grace", asked.channel, "second", thread_ts=asked.ts)
+        await eventually(lambda: "reactions.add" in methods(here))
+        here.runtime.release()
+        await here.answers(asked.channel, asked.ts, 2)
+    assert "user.interrupt" not in sent(here)
+
+
+# ------------------------------------------------------------------ collect
+
+
+async def test_quick_messages_are_collected_into_one_turn(here: World):
+    await set_to(here, busy="collect", collect_seconds=1.5)
+    async with here.app():
+        asked = await here.slack.say("ada", "general", "@threadline one")
+        await here.slack.settle()
+        for text in ("two", "three"):
+            await here.slack.say("ada", asked.channel, text, thread_ts=asked.ts)
+            await here.slack.settle()
+        posts = await here.answers(asked.channel, asked.ts, 1)
+    assert posts == ['You said: "one" and "two" and "three"']
+    assert len(await here.turns()) == 1
+
+
+async def test_whoever_never_pauses_is_answered_all_the_same(
+    here: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run, "_MOST_COLLECTING", 0)
+    await set_to(here, busy="collect", collect_seconds=60)
+    async with here.app():
+        asked = await here.slack.say("ada", "general", "@threadline one")
+        await here.answers(asked.channel, asked.ts, 1)
+
+
+# ------------------------------------------------------------------ stream, footer
+
+
+async def test_without_a_stream_the_answer_is_posted_whole(here: World):
+    await set_to(here, stream=False)
+    async with here.app():
+        asked = await here.slack.say("ada", "general", "@threadline !slow 1")
+        await here.answers(asked.channel, asked.ts, 1)
+    assert "chat.startStream" not in methods(here)
+    assert "chat.postMessage" in methods(here)
+
+
+async def test_a_footer_stands_under_the_last_part_of_an_answer(here: World):
+    await set_to(here, footer=True)
+    async with here.app():
+        asked = await here.slack.say("ada", "general", "@threadline !long 30")
+        await eventually(lambda: len(here.bot_posts(asked.channel, asked.ts)) > 2, 30)
+        await here.at_rest()
+    *before, last = [m for m in here.slack.replies(asked.channel, asked.ts) if m.user != asked.user]
+    usage = await here.row("SELECT cost_cents FROM agent_compute_usage")
+    assert usage["cost_cents"] > 0
+    assert last.blocks[-1]["type"] == "context"
+    line = last.blocks[-1]["elements"][0]["text"]
+    assert line.split(" · ")[0].endswith(" s")
+    cost = float(usage["cost_cents"]) / 100
+    assert float(line.split(" · $")[1]) == pytest.approx(cost, abs=0.00501 if cost > 0.01 else 6e-5)
+    assert not any(" · $" in shown(message) for message in before)
+
+
+async def test_a_turn_that_ends_in_trouble_has_no_footer(here: World):
+    await set_to(here, footer=True)
+    async with here.app():
+        asked = await here.slack.say("ada", "general", "@threadline !refuse")
+        await here.answers(asked.channel, asked.ts, 1)
+    assert " · " not in here.shown(asked.channel, asked.ts)[0]
+
+
+async def test_the_command_replaces_the_settings_of_an_agent(here: World):
+    settings = here.settings(database_url=here.dsn)
+    for wanted in ('{"busy": "steer", "footer": true}', '{"stream": false}'):
+        await admin.set_agent(settings, None, "default", "demo", wanted)
+    (listed,) = await admin.list_agents(settings, None)
+    assert listed["settings"] == {"stream": False}
+    for workspace, name, wanted, says in (
+        ("nowhere", "demo", "{}", "no workspace 'nowhere'"),
+        ("default", "nobody", "{}", "no agent 'nobody'"),
+        ("default", "demo", '{"stream": "rarely"}', "^stream: "),
+    ):
+        with pytest.raises(ConfigurationError, match=says):
+            await admin.set_agent(settings, None, workspace, name, wanted)
+
+
+async def test_settings_that_cannot_be_read_mean_the_defaults(here: World):
+    await set_to(here, busy="dance")
+    async with here.app():
+        asked = await working(here)
+        waits = await here.slack.say("grace", asked.channel, "second", thread_ts=asked.ts)
+        await eventually(lambda: "reactions.add" in methods(here))
+        here.runtime.release()
+        assert (await here.answers(asked.channel, asked.ts, 2))[1] == f'You said: "{waits.text}"'

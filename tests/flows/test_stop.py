@@ -1,0 +1,172 @@
+"""A Stop reaches the runtime, the thread says who stopped it, and nothing of it outlives the turn."""
+
+import pytest
+
+from router import notices
+from router.turns.worker import Wakes
+from tests.harness import World
+from tests.support import eventually
+
+INGRESS = frozenset({"ingress"})
+WORKER = frozenset({"worker", "delivery"})
+
+
+async def working(here: World, text: str = "!slow 30"):
+    asked = await here.slack.say("ada", "general", f"@threadline {text}")
+    await eventually(lambda: here.bot_posts(asked.channel, asked.ts), says="a preview")
+    return asked
+
+
+def interrupts(here: World) -> int:
+    return sum(
+        event["type"] == "user.interrupt"
+        for session in here.runtime.sessions()
+        for event in here.runtime.received(session["id"])
+    )
+
+
+@pytest.mark.parametrize("how", ["button", "word"])
+async def test_a_stop_ends_the_turn_and_says_who_stopped_it(here: World, how: str):
+    async with here.app():
+        asked = await working(here)
+        if how == "button":
+            await here.slack.stop("grace", asked.channel, asked.ts)
+        else:
+            await here.slack.say("grace", asked.channel, "stop", thread_ts=asked.ts)
+        shown, notice = await here.answers(asked.channel, asked.ts, 2)
+    assert shown.startswith("This is sentence 1")
+    assert notice.startswith("Stopped by grace.")
+    assert interrupts(here) == 1
+    (turn,) = await here.turns()
+    assert turn["state"] == "interrupted"
+    assert here.slack.shown_status(asked.channel, asked.ts) == "active"
+    (message,) = [m for m in here.slack.replies(asked.channel, asked.ts) if m.text == shown]
+    assert message.streaming_state == "completed"
+
+
+async def test_a_stop_after_the_end_does_nothing_and_says_nothing(here: World):
+    async with here.app():
+        asked = await here.slack.say("ada", "general", "@threadline hello")
+        await here.answers(asked.channel, asked.ts, 1)
+        await here.slack.say("ada", asked.channel, "Stop!", thread_ts=asked.ts)
+        await here.slack.stop("ada", asked.channel, asked.ts)
+        await here.answers(asked.channel, asked.ts, 1)
+        await here.slack.say("ada", asked.channel, "and now?", thread_ts=asked.ts)
+        await here.answers(asked.channel, asked.ts, 2)
+    assert interrupts(here) == 0
+
+
+async def test_what_waited_behind_a_stopped_turn_gets_its_answer(here: World):
+    async with here.app():
+        asked = await working(here)
+        await here.slack.say("ada", asked.channel, "!echo next", thread_ts=asked.ts)
+        await here.slack.say("ada", asked.channel, "stop", thread_ts=asked.ts)
+        posts = await here.answers(asked.channel, asked.ts, 3)
+    assert posts[2] == "next"
+
+
+async def test_two_stops_are_one_interrupt_each_at_most_and_one_notice(here: World):
+    async with here.app():
+        asked = await working(here)
+        await here.slack.stop("ada", asked.channel, asked.ts)
+        await here.slack.say("grace", asked.channel, "stop", thread_ts=asked.ts)
+        posts = await here.answers(asked.channel, asked.ts, 2)
+    assert [p for p in posts if p.startswith("Stopped by")] == posts[1:]
+
+
+async def test_mute_and_unmute(here: World):
+    async with here.app():
+        asked = await here.slack.say("ada", "general", "@threadline hello")
+        await here.answers(asked.channel, asked.ts, 1)
+        await here.slack.say("ada", asked.channel, "mute", thread_ts=asked.ts)
+        await here.answers(asked.channel, asked.ts, 2)
+        await here.slack.say("grace", asked.channel, "between us", thread_ts=asked.ts)
+        await here.answers(asked.channel, asked.ts, 2)
+        await here.slack.say("grace", asked.channel, "@threadline you again", thread_ts=asked.ts)
+        await here.answers(asked.channel, asked.ts, 3)
+        await here.slack.say("ada", asked.channel, "unmute", thread_ts=asked.ts)
+        await here.answers(asked.channel, asked.ts, 4)
+        await here.slack.say("grace", asked.channel, "!echo back", thread_ts=asked.ts)
+        posts = await here.answers(asked.channel, asked.ts, 5)
+    assert posts[4] == "back"
+
+
+@pytest.mark.parametrize("hint", ["notified", "lost"])
+async def test_a_stop_that_another_process_accepts_reaches_the_one_that_holds_the_turn(
+    here: World, monkeypatch: pytest.MonkeyPatch, hint: str
+):
+    if hint == "lost":  # then the once-a-second look at what is held finds it
+        monkeypatch.setattr(Wakes, "tell", lambda *_: None)
+    async with here.app(roles=WORKER), here.app(roles=INGRESS):
+        asked = await working(here)
+        await here.slack.say("grace", asked.channel, "stop", thread_ts=asked.ts)
+        await eventually(lambda: interrupts(here) == 1)
+        _, notice = await here.answers(asked.channel, asked.ts, 2)
+    assert notice.startswith("Stopped by grace.")
+
+
+async def test_a_stop_of_a_turn_that_ended_meanwhile_is_never_sent(here: World):
+    async with here.app():
+        here.runtime.hold()
+        asked = await here.slack.say("ada", "general", "@threadline hello")
+        await eventually(here.runtime.held)
+    async with here.app(roles=INGRESS):
+        await here.slack.say("grace", asked.channel, "stop", thread_ts=asked.ts)
+        await eventually(lambda: stops(here))
+    here.runtime.release()
+    await eventually(lambda: here.runtime.sessions()[0]["status"] == "idle")
+    async with here.app():
+        assert await here.answers(asked.channel, asked.ts, 1) == ['You said: "hello"']
+        await here.slack.say("ada", asked.channel, "and now?", thread_ts=asked.ts)
+        await here.answers(asked.channel, asked.ts, 2)
+    assert interrupts(here) == 0
+    assert await stops(here) == [{"state": "withdrawn"}]
+    assert {turn["state"] for turn in await here.turns()} == {"completed"}
+
+
+async def stops(here: World):
+    return await here.rows("SELECT state FROM session_inputs WHERE kind = 'interrupt'")
+
+
+async def test_the_steps_that_had_finished_are_named(here: World):
+    async with here.app():
+        here.runtime.hold()
+        asked = await here.slack.say("ada", "general", "@threadline !tool bash")
+        (session,) = await eventually(here.runtime.held)
+        here.runtime.release()
+        here.runtime.hold()  # the next model request stands still again
+        used = {"agent.tool_result"}
+        await eventually(lambda: used & {e["type"] for e in here.runtime.events(session)})
+        await eventually(here.runtime.held)
+        await here.slack.stop("grace", asked.channel, asked.ts)
+        await eventually(lambda: interrupts(here) == 1)
+        posts = await here.answers(asked.channel, asked.ts, 2)
+    assert posts[-1] == "Stopped by grace. Finished before that: bash."
+
+
+async def test_a_stranger_stops_nothing(here: World):
+    async with here.app():
+        here.runtime.hold()
+        asked = await here.slack.say("ada", "shared", "@threadline hello")
+        await eventually(here.runtime.held)
+        for text in ("stop", "@threadline stop"):
+            await here.slack.say("connect", asked.channel, text, thread_ts=asked.ts)
+        await here.slack.settle()
+        here.runtime.release()
+        assert await here.answers(asked.channel, asked.ts, 1) == ['You said: "hello"']
+    assert interrupts(here) == 0
+    assert [e.text for e in here.slack.ephemerals] == [notices.STRANGER]
+
+
+async def test_the_call_that_other_doors_use(here: World):
+    async with here.app() as app:
+        asked = await working(here)
+        session = await here.session()
+        stop = (session["deployed_agent_id"], session["id"], "Grace (dashboard)")
+        assert await app.intake.stop(*stop)
+        assert await app.intake.stop(*stop)
+        _, notice = await here.answers(asked.channel, asked.ts, 2)
+        assert notice.startswith("Stopped by Grace (dashboard).")
+        assert not await app.intake.stop(*stop)
+        await here.answers(asked.channel, asked.ts, 2)
+    assert interrupts(here) == 1

@@ -1,0 +1,118 @@
+"""Many answers at once: Slack never has to say 429, and every answer is whole."""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bot.local.model import Message
+from tests.flows.streams import (
+    APPEND,
+    POST,
+    START,
+    STOP,
+    UPDATE,
+    answered,
+    ask,
+    calls,
+    messages,
+    said,
+)
+from tests.harness import TIMING, World, world
+from tests.support import eventually
+
+SLOW = said("!slow")
+# Three processes in one share its processor: leases as long as in earnest.
+_PATIENT = replace(TIMING, lease=15.0)
+STATUS = "agents.sessions.setStatus"
+TIERS = {START: 20, STOP: 20, UPDATE: 50, APPEND: 100, STATUS: 50, "conversations.replies": 50}
+
+
+@pytest.fixture
+async def limited(dsn: str) -> AsyncIterator[World]:
+    """A world whose Slack enforces its limits."""
+    async with world(dsn, limits=True) as made:
+        yield made
+
+
+def channels(here: World, count: int) -> list[str]:
+    return [here.slack.add_channel(f"team-{n}", ["ada", "grace"]) for n in range(count)]
+
+
+def no_429(here: World) -> None:
+    """Not one call was refused for its rate; in no minute were there more than the tier has."""
+    assert not [call.method for call in here.slack.calls if call.status == 429]
+    times: defaultdict[str, list[float]] = defaultdict(list)
+    for call in here.slack.calls:
+        times[call.method].append(call.at)
+    for method, most in TIERS.items():
+        found = times[method]
+        assert all(sum(t <= at < t + 60 for at in found) <= most for t in found), method
+
+
+async def test_forty_answers_at_once_in_one_workspace(limited: World):
+    async with limited.app(timing=_PATIENT):
+        limited.runtime.hold()
+        places = channels(limited, 8)
+        asked = [await ask(limited, "!slow 3", places[n % 8]) for n in range(40)]
+        await eventually(lambda: len(limited.runtime.held()) == 40, 20)
+        limited.runtime.release()
+        await eventually(lambda: calls(limited)[POST] + calls(limited)[UPDATE] >= 40, 40)
+        for one in asked:
+            await answered(limited, one, SLOW, 40)
+    no_429(limited)
+    streamed = Counter(m.streaming_state for one in asked for m in messages(limited, one))
+    assert streamed["completed"] >= 8
+    assert streamed["completed"] + streamed[None] == 40
+
+
+async def test_three_processes_and_sixty_replies_in_a_minute(limited: World):
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(limited.app(timing=_PATIENT))
+        places = channels(limited, 12)
+        asked: list[tuple[Message, str]] = []
+        for n in range(60):
+            text = "!slow 2" if n % 3 == 0 else f"!echo answer {n}"
+            asked.append((await ask(limited, text, places[n % 12]), said(text)))
+        for one, answer in asked:
+            await answered(limited, one, answer, 40)
+    no_429(limited)
+    assert calls(limited)[START] >= 8
+
+
+async def test_a_429_on_one_method_stops_nothing_else(here: World):
+    here.slack.fault("ratelimit", method=APPEND, retry_after=30)
+    async with here.app():
+        first = await ask(here, "!slow 1.5")
+        await answered(here, first, SLOW)
+        again = await ask(here, "!slow 1.5")
+        await answered(here, again, SLOW)
+    made = calls(here)
+    assert (made[APPEND], made[START], made[STOP], made[UPDATE]) == (1, 2, 2, 2)
+
+
+async def test_posts_in_one_channel_keep_the_pace_of_one_a_second(limited: World):
+    async with limited.app():
+        asked = await asyncio.gather(*(ask(limited, f"!echo {n}") for n in range(9)))
+        for n, one in enumerate(asked):
+            await answered(limited, one, str(n), 30)
+    no_429(limited)
+
+
+_NO_PERMIT_FOR = "INSERT INTO slack_budgets SELECT id, $1, now() + $2 FROM oauth_installs"
+
+
+async def test_a_status_without_a_permit_is_shown_later_and_only_the_newest(here: World):
+    burst = timedelta(seconds=2 * 16)
+    async with here.app():
+        await here.connection.execute(_NO_PERMIT_FOR, STATUS, burst + timedelta(seconds=1.5))
+        asked = await ask(here, "!echo hello")
+        await answered(here, asked, "hello")
+        assert here.slack.shown_status(asked.channel, asked.ts) is None
+        await eventually(lambda: here.slack.shown_status(asked.channel, asked.ts) == "active")
+    assert calls(here)[STATUS] == 1

@@ -1,0 +1,292 @@
+"""An answer is seen while it is written, and ends as exactly the messages it should be."""
+
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from bot import render, streams
+from bot.cutting import safe_end
+from bot.local.model import Message
+from bot.streams import Streams
+from tests.flows.streams import (
+    APPEND,
+    LIST,
+    POST,
+    START,
+    STOP,
+    UPDATE,
+    answered,
+    ask,
+    calls,
+    cut,
+    messages,
+    quicken,
+    said,
+    streaming,
+)
+from tests.harness import World, shown, world
+from tests.support import eventually
+
+SLOW = said("!slow")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    quicken(monkeypatch)
+
+
+async def test_a_slow_answer_streams_and_ends_as_one_exact_message(here: World):
+    async with here.app():
+        asked = await ask(here, "!slow 1")
+        stream = await streaming(here, asked, words=5)
+        assert SLOW.startswith(stream.text)
+        done = await answered(here, asked, SLOW)
+    assert done.ts == stream.ts
+    made = calls(here)
+    assert (made[START], made[STOP], made[UPDATE], made[POST], made[LIST]) == (1, 1, 1, 0, 0)
+    assert made[APPEND] > 5
+    assert here.slack.shown_status(asked.channel, asked.ts) == "active"
+    (part,) = await here.rows("SELECT part, text_from, state, slack_ts FROM slack_previews")
+    assert part == {"part": 0, "text_from": 0, "state": "open", "slack_ts": done.ts}
+
+
+async def test_what_is_streamed_is_always_the_beginning_of_the_answer(here: World):
+    async with here.app():
+        asked = await ask(here, "!slow 1")
+        await answered(here, asked, SLOW)
+    pieces = [
+        "".join(chunk.get("text", "") for chunk in chunks_of(call.args))
+        for call in here.slack.calls
+        if call.method in (START, APPEND)
+    ]
+    assert SLOW.startswith("".join(pieces))
+    assert all(pieces)
+
+
+def chunks_of(args: dict[str, Any]) -> list[dict[str, Any]]:
+    found = args["chunks"]
+    assert isinstance(found, list)
+    return found
+
+
+async def test_a_short_answer_is_simply_posted(here: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(streams, "_START_AFTER_SECONDS", 5.0)
+    async with here.app():
+        asked = await ask(here, "!echo short")
+        await answered(here, asked, "short")
+    made = calls(here)
+    assert (made[START], made[POST]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("how", "status"), [("stop", "error"), ("end", "complete")], ids=["stopped", "ended"]
+)
+async def test_a_card_in_progress_settles_however_the_turn_ends(here: World, how: str, status: str):
+    """The call is shown while it waits; then the turn is stopped, or goes on to its end."""
+    async with here.app():
+        here.runtime.hold()
+        asked = await ask(here, "!slow 20")
+        await eventually(here.runtime.held)
+        (session,) = here.runtime.world.sessions.values()
+        used = session.log.emit("agent.tool_use", name="bash", input={})
+        here.runtime.world.commit(session)
+        stream = await eventually(lambda: messages(here, asked))
+        assert [task["status"] for task in stream[0].tasks] == ["in_progress"]
+        if how == "end":
+            session.log.emit("agent.tool_result", tool_use_id=used, content=[], is_error=False)
+            here.runtime.world.commit(session)
+            here.runtime.world.pace.set_rate(1000)
+            here.runtime.release()
+            done = await answered(here, asked, SLOW)
+        else:
+            await here.slack.say("ada", asked.channel, "stop", thread_ts=asked.ts)
+            await here.answers(asked.channel, asked.ts, 2)
+            done = messages(here, asked)[0]
+    assert done.ts == stream[0].ts
+    assert done.streaming_state == "completed"
+    cards = [block for block in done.blocks if block["type"] == "task_card"]
+    assert [(card["title"], card["status"]) for card in cards] == [("bash", status)]
+
+
+async def test_the_stream_is_for_the_one_who_asked(here: World):
+    async with here.app():
+        asked = await here.slack.say("grace", "general", "@threadline !slow 0.5")
+        await answered(here, asked, SLOW)
+    (start,) = [call for call in here.slack.calls if call.method == START]
+    assert start.args["recipient_user_id"] == here.slack.users["grace"]
+    assert start.args["recipient_team_id"] == here.slack.team_id
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_stranger_gets_the_stream_by_their_own_team_or_the_answer_whole(dsn, known):
+    async with world(dsn, foreign_recipients=known) as here, here.app():
+        await here.connection.execute("UPDATE oauth_installs SET external_policy = 'allow_all'")
+        here.slack.add_user("kim", "T0ELSEWHERE")
+        channel = here.slack.add_channel("shared", ["ada", "kim"])
+        asked = await here.slack.say("kim", channel, "@threadline !slow 0.5")
+        done = await answered(here, asked, SLOW)
+        assert (done.streaming_state == "completed") is known
+        starts = [call for call in here.slack.calls if call.method == START]
+        assert starts[0].args["recipient_team_id"] == "T0ELSEWHERE"
+        assert calls(here)[LIST] == 0
+
+
+async def test_without_a_permit_to_start_the_answer_is_posted_whole(here: World):
+    async with here.app():
+        await here.connection.execute(
+            "INSERT INTO slack_budgets SELECT id, $1, now() + interval '1 hour' FROM oauth_installs",
+            START,
+        )
+        asked = await ask(here, "!slow 0.5")
+        await answered(here, asked, SLOW)
+    made = calls(here)
+    assert (made[START], made[POST], made[LIST]) == (0, 1, 0)
+
+
+async def test_a_mention_in_an_answer_is_never_alive_in_its_stream(here: World):
+    async with here.app():
+        here.runtime.hold()
+        asked = await ask(here, "!echo done")
+        await eventually(here.runtime.held)
+        (session,) = here.runtime.held()
+        hub = here.runtime.world.hub
+        hub.start_preview(session, "agent.message", "sevt_1")
+        said_so_far = ""
+        for fragment in ("Hello <", "@U0GRA", "CE> and <!chan", "nel> and @he", "re now"):
+            hub.preview(session, "sevt_1", fragment)
+            said_so_far += fragment
+            await shows(here, said_so_far[: safe_end(said_so_far)])
+        here.runtime.release()
+        await answered(here, asked, "done")
+    assert streamed(here).startswith("Hello <@U0GRACE> and <!channel> and @here now")
+
+
+async def shows(here: World, text: str) -> None:
+    await eventually(lambda: streamed(here) == text, says=text)
+
+
+def streamed(here: World) -> str:
+    """All that was streamed, and that nothing of it reaches anybody's phone."""
+    text = "".join(
+        chunk.get("text", "")
+        for call in here.slack.calls
+        if call.method in (START, APPEND)
+        for chunk in chunks_of(call.args)
+    )
+    assert render.defuse(text) == text
+    return text.replace("\u2060", "")
+
+
+# ------------------------------------------------------------------ more than one message
+
+
+async def test_at_the_byte_limit_a_new_message_goes_on(here: World):
+    text = said("!slow 2 30")
+    async with here.app():
+        asked = await ask(here, "!slow 2 30")
+        await eventually(lambda: len(messages(here, asked)) > 2)
+        parts = await finished(here, asked)
+    cut(text, parts)
+    assert 4 <= len(parts) <= 6
+    assert all(part.count("```") % 2 == 0 for part in parts)
+    assert calls(here)[POST] == 0
+    offsets = [
+        row["text_from"]
+        for row in await here.rows("SELECT text_from FROM slack_previews ORDER BY part")
+    ]
+    assert [text[a:b].strip() for a, b in pairwise([*offsets, len(text)])] == parts
+
+
+async def test_code_longer_than_a_message_is_opened_anew_in_the_next(here: World):
+    code = "".join(f"line_{n} = {n}\n" for n in range(1_500))
+    async with here.app():
+        here.runtime.hold()
+        asked = await ask(here, "!echo done")
+        await eventually(here.runtime.held)
+        (session,) = here.runtime.world.sessions.values()
+        text = f"See:\n\n```python\n{code}```\n\nThat was it."
+        session.log.emit("agent.message", content=[{"type": "text", "text": text}])
+        here.runtime.world.commit(session)
+        await eventually(lambda: "That was it." in "".join(m.text for m in messages(here, asked)))
+        here.runtime.release()
+        _, *parts = await finished(here, asked)
+    assert len(parts) >= 3
+    assert all(part.startswith("```python\nline_") for part in parts)
+    inside = "".join(part.removeprefix("```python\n") + "\n" for part in parts)
+    assert inside == f"{code}```\n\nThat was it.\n\ndone\n"
+
+
+async def finished(here: World, asked: Message) -> list[str]:
+    """The parts of the answer once all is at rest; each in a message of its own, ended well."""
+    await here.at_rest(30)
+    found = messages(here, asked)
+    assert {m.streaming_state for m in found} == {"completed"}
+    return [shown(m) for m in found]
+
+
+async def test_twelve_minutes_on_a_virtual_clock(dsn: str, monkeypatch: pytest.MonkeyPatch):
+    """Messages roll over before Slack ends them, and nothing is lost or said twice."""
+    text = said("!slow 720 12")
+    async with world(dsn, clock="virtual") as here:
+        now = here.slack.workspace.clock.now
+        monkeypatch.setattr("bot.app.Streams", partial(Streams, now=now))
+        here.runtime.world.pace.set_rate(0)
+        async with here.app():
+            asked = await ask(here, "!slow 720 12")
+            await eventually(lambda: speaking(here))
+            half_minutes = 0
+            while await half_a_minute(here, asked):
+                half_minutes += 1
+            parts = await finished(here, asked)
+    cut(text, parts)
+    assert half_minutes >= 23
+    assert len(parts) == 3
+    assert calls(here)[START] == len(parts)
+
+
+def speaking(here: World) -> bool:
+    """The model has begun its answer: from now on time brings words."""
+    return any(
+        event["type"] == "span.model_request_start"
+        for session in here.runtime.sessions()
+        for event in here.runtime.events(session["id"])
+    )
+
+
+async def half_a_minute(here: World, asked: Message) -> bool:
+    """Plays on until there is something new to see; False when the turn has ended instead."""
+    before = calls(here)
+    here.slack.advance(30)
+    here.runtime.advance(30)
+
+    async def new() -> bool:
+        now = calls(here)
+        shown_more = now[START] + now[APPEND] > before[START] + before[APPEND]
+        return shown_more or not await going_on(here)
+
+    await eventually(new, says="something new")
+    states = [m.streaming_state for m in messages(here, asked)]
+    assert set(states[:-1]) <= {"completed"}
+    assert states[-1] != "errored"
+    return await going_on(here)
+
+
+async def going_on(here: World) -> bool:
+    (turn,) = await here.turns()
+    return bool(turn["state"] == "running")
+
+
+async def test_a_silent_stream_is_ended_in_time(here: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(streams, "_PART_SECONDS", 0.5)
+    here.runtime.world.pace.set_rate(0)
+    async with here.app():
+        asked = await ask(here, "!slow 24")
+        await eventually(lambda: speaking(here))
+        here.runtime.advance(5)
+        await streaming(here, asked)
+        await eventually(lambda: calls(here)[STOP])
+        here.runtime.world.pace.set_rate(1000)
+        parts = await finished(here, asked)
+    cut(SLOW, parts)

@@ -1,0 +1,76 @@
+"""An agent's settings: their keys, what overrides them, the line under an answer."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from router.behaviour import AgentSettings, Behaviour, behaviour_of
+from router.errors import ConfigurationError
+from router.turns.footer import line, under
+from store.outbox import Effect
+from store.usage import Usage
+
+
+def test_a_channel_overrides_only_what_it_names():
+    settings = AgentSettings.parse(
+        '{"busy": "collect", "footer": true, "channels": {"C1": {"busy": "steer"}}}'
+    )
+    assert settings.at("C1") == Behaviour(busy="steer", footer=True)
+    assert settings.at("C2") == settings.at(None) == Behaviour(busy="collect", footer=True)
+    assert behaviour_of(settings.stored(), "C1") == settings.at("C1")
+    assert settings.stored() == {
+        "busy": "collect",
+        "footer": True,
+        "channels": {"C1": {"busy": "steer"}},
+    }
+
+
+def test_without_settings_messages_wait_and_answers_are_streamed():
+    assert behaviour_of({}, "C1") == Behaviour(
+        busy="queue", collect_seconds=3, stream=True, footer=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('{"busi": "steer"}', "busi: Extra inputs"),
+        ('{"busy": "dance"}', "busy: Input should be 'queue', 'steer' or 'collect'"),
+        ('{"collect_seconds": 0}', "collect_seconds: "),
+        ('{"channels": {"C1": {"foot": 1}}}', "channels.C1.foot: Extra inputs"),
+        ("[]", "settings: "),
+        ("{", "settings: Invalid JSON"),
+    ],
+)
+def test_every_mistake_is_named(text: str, named: str):
+    with pytest.raises(ConfigurationError, match=f"^{named}"):
+        AgentSettings.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cents", "says"),
+    [
+        (0.2, "0.5", "1 s · $0.0050"),
+        (59.4, "100", "59 s · $1.00"),
+        (125, "0", "2 min 5 s · $0.00"),
+        (3, None, "3 s"),
+    ],
+)
+def test_the_line_says_the_time_and_the_cost_if_it_is_known(
+    seconds: float, cents: str | None, says: str
+):
+    used = None if cents is None else Usage(cost_cents=Decimal(cents))
+    assert line(timedelta(seconds=seconds), used) == says
+
+
+def test_the_line_stands_under_the_last_words_only():
+    one = Effect("reply:1:0", "reply", {"markdown": "one"})
+    two = Effect("reply:1:1", "reply", {"markdown": "two"})
+    notice = Effect("notice:1:end", "notice", {"text": "stopped"})
+    first, second, third = under([one, two, notice], "3 s")
+    assert (first, third) == (one, notice)
+    assert second.body == {"markdown": "two", "footer": "3 s"}
+    nothing = [Effect("reply:1:0", "reply", {"markdown": ""})]
+    assert under(nothing, "3 s") == nothing
+    assert under([notice], "3 s") == [notice]
