@@ -57,9 +57,15 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def unsent(fleet: Fleet, text: str, thread: Message | None = None) -> Message:
-    """A message in a channel (or thread) whose events the test delivers itself."""
-    root = thread.ts if thread else None
-    return await fleet.here.slack.say("ada", "general", text, thread_ts=root, deliver=False)
+    """A message in a thread, or a channel of its own, whose events the test delivers itself.
+
+    In one channel the answers would keep the pace of one a second.
+    """
+    slack = fleet.here.slack
+    if thread:
+        return await slack.say("ada", thread.channel, text, thread_ts=thread.ts, deliver=False)
+    channel = slack.add_channel(f"room-{len(slack.channels)}", ["ada", "grace"])
+    return await slack.say("ada", channel, text, deliver=False)
 
 
 async def edited(fleet: Fleet, message: Message, text: str) -> list[Envelope]:
