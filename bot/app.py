@@ -34,7 +34,7 @@ from router.turns.worker import Wakes, Worker
 from store import database, members, outbox
 from store.database import Pool
 from store.installs import NewInstall
-from store.sessions import Ready
+from store.leases import Ready
 
 _log = structlog.get_logger(__name__)
 

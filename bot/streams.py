@@ -24,10 +24,10 @@ from bot.budget import Budgets
 from bot.slack import Slack, SlackAway, SlackLimited, SlackRefused, SlackUnclear
 from router import clock
 from router.ports import Step
-from store import database, previews, sessions
+from store import database, leases, previews
 from store.database import Connection, Pool
+from store.leases import Held
 from store.previews import Part
-from store.sessions import Held
 
 _log = structlog.get_logger(__name__)
 
@@ -127,7 +127,7 @@ class Streams:
     async def note(self, held: Held, turn_id: UUID, part: int, state: str, ts: str | None) -> None:
         """Writes a part's state under the holder's epoch; LeaseLost when it has passed on."""
         async with database.borrow(self.pool) as connection, connection.transaction():
-            await sessions.fence_quietly(connection, held.lease)
+            await leases.fence_quietly(connection, held.lease)
             await previews.move(connection, held.lease, turn_id, part, state, ts)
 
 
@@ -263,7 +263,7 @@ class StreamPreview:
         return await self._streams.budgets.take(install_id, "chat.startStream")
 
     async def _begin(self, connection: Connection, part: Part) -> bool:
-        await sessions.fence_quietly(connection, self._held.lease)
+        await leases.fence_quietly(connection, self._held.lease)
         return await previews.begin(connection, self._held, self._turn_id, part)
 
     async def _started(self, text: str, steps: tuple[Step, ...]) -> str:
@@ -287,7 +287,7 @@ class StreamPreview:
         """Stores the ts under the epoch; a stream that cannot be stored is taken away again."""
         try:
             await self._note(part, "open", ts)
-        except sessions.LeaseLost:
+        except leases.LeaseLost:
             await self._streams.take_away(self._install_id(), str(self._held.slack_channel_id), ts)
             raise
         self._part = replace(part, state="open", slack_ts=ts)

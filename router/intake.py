@@ -29,7 +29,8 @@ from store import database, inputs, sessions, threads
 from store.database import Connection, Pool
 from store.ids import new_id
 from store.inputs import Known, NewInput
-from store.sessions import NewSession, Ready, Woken
+from store.leases import Ready
+from store.sessions import NewSession, Woken
 
 _log = structlog.get_logger(__name__)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 from uuid import UUID
 
-from store.sessions import Held
+from store.leases import Held
 
 Status = Literal["processing", "active", "suspended"]
 

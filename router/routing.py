@@ -16,8 +16,8 @@ from store import agents, threads
 from store.agents import Route
 from store.database import Connection
 from store.ids import new_id
+from store.leases import Ready
 from store.outbox import Place
-from store.sessions import Ready
 from store.threads import Pin, Thread, Unclaimed
 
 # A reply to a root younger than this may have overtaken the mention that makes us follow it.

@@ -4,7 +4,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from store.database import Connection
-from store.sessions import Lease
+from store.leases import Lease
 
 # $1 agent, $2 session
 _WAKE_ONE = """

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from store.database import Connection
-from store.sessions import Lease
+from store.leases import Lease
 
 
 @dataclass(frozen=True, slots=True)

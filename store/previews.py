@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from store.database import Connection
-from store.sessions import Held, Lease
+from store.leases import Held, Lease
 
 
 @dataclass(frozen=True, slots=True)

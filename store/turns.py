@@ -6,7 +6,7 @@ from uuid import UUID
 
 from store.database import Connection
 from store.ids import new_id
-from store.sessions import Held, Lease
+from store.leases import Held, Lease
 
 
 @dataclass(frozen=True, slots=True)

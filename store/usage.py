@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from store.database import Connection
-from store.sessions import Held
+from store.leases import Held
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,9 @@ from router.turns.project import Ended, usage_between
 from store import database, inputs, previews, sessions, turns, usage
 from store.ids import reference_of
 from store.inputs import Input
+from store.leases import Ready
 from store.outbox import Effect
 from store.previews import Part
-from store.sessions import Ready
 from store.turns import Turn
 
 _log = structlog.get_logger(__name__)

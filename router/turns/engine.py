@@ -13,11 +13,11 @@ from router.behaviour import Behaviour
 from router.errors import RuntimeAway
 from router.ports import Conversation, Previews, Step
 from router.runtime.client import Runtime
-from store import database, outbox, sessions
+from store import database, leases, outbox, sessions
 from store.database import Connection, Pool
+from store.leases import Held, Ready
 from store.outbox import Effect
 from store.previews import Part
-from store.sessions import Held, Ready
 
 
 class Released(Exception):
@@ -73,7 +73,7 @@ class Holding:
                 async with asyncio.timeout(max(left, 0.01)):
                     await self.renewed.wait()
             except TimeoutError:
-                raise sessions.LeaseLost from None
+                raise leases.LeaseLost from None
 
 
 @asynccontextmanager
@@ -81,7 +81,7 @@ async def appending(
     engine: Engine, holding: Holding, *, progress: bool = True
 ) -> "AsyncIterator[Append]":
     """A transaction of the holder, fenced before anything else is written."""
-    fence = sessions.fence if progress else sessions.fence_quietly
+    fence = leases.fence if progress else leases.fence_quietly
     async with database.borrow(engine.pool) as connection, connection.transaction():
         await fence(connection, holding.held.lease)
         append = Append(connection, holding.held)
@@ -122,7 +122,7 @@ class Append:
     async def release(self, *, wait: float = 0.0, failed: bool = False) -> bool:
         """Hands the session back; True if it wants a worker again after `wait` seconds."""
         await self.unmark()
-        return await sessions.release(
+        return await leases.release(
             self.connection, self.held.lease, wait=timedelta(seconds=wait), failed=failed
         )
 

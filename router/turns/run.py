@@ -2,7 +2,7 @@
 
 The writes of a turn, each one transaction fenced by the lease's epoch, in this order:
 
-  claim            epoch + 1, lease                                      sessions.claim
+  claim            epoch + 1, lease                                      leases.claim
   create           intent (create_started_at) ▸ request ▸ runtime id     session.ensure
   attach           stream opened, then history listed from the place     runtime.feed
   begin            turn, its inputs queued → sending, session running    _begin
@@ -36,7 +36,7 @@ from router.turns import ending, sending, session
 from router.turns.engine import Append, Engine, Holding, Released, appending, notice
 from router.turns.project import Ended, Event, HeldCall, Projection
 from router.turns.showing import Showing
-from store import agents, database, inputs, sessions, turns
+from store import agents, database, inputs, leases, sessions, turns
 from store.agents import Agent
 from store.ids import new_id
 from store.inputs import Input, NewInput
@@ -92,7 +92,7 @@ class Runner:
             await self._show("active")
 
     async def _decide(self, error: Exception) -> None:
-        if isinstance(error, (sessions.LeaseLost, *database.ERRORS)):
+        if isinstance(error, (leases.LeaseLost, *database.ERRORS)):
             raise error
         if isinstance(error, (RuntimeAway, RuntimeUnclear)):
             await ending.wait_for_runtime(self._engine, self._holding, error)

@@ -10,7 +10,7 @@ import structlog
 from router.ports import Preview, Step
 from router.turns.engine import Engine
 from router.turns.live import LiveAnswer
-from store.sessions import Held, LeaseLost
+from store.leases import Held, LeaseLost
 
 _log = structlog.get_logger(__name__)
 

@@ -21,9 +21,9 @@ from router.turns import ending
 from router.turns.engine import Engine, Holding
 from router.turns.project import usage_between
 from router.turns.run import Runner
-from store import database, sessions, usage
+from store import database, leases, sessions, usage
 from store.database import Pool
-from store.sessions import Lease, LeaseLost, Ready
+from store.leases import Lease, LeaseLost, Ready
 
 _log = structlog.get_logger(__name__)
 
@@ -106,9 +106,7 @@ class Worker:
         lease = self._engine.timing.lease
         try:
             async with database.borrow(self._leases) as connection:
-                held = await sessions.claim(
-                    connection, wanted, self._owner, timedelta(seconds=lease)
-                )
+                held = await leases.claim(connection, wanted, self._owner, timedelta(seconds=lease))
         except database.ERRORS as error:
             _log.warning("claim.failed", error=type(error).__name__)
             return
@@ -158,7 +156,7 @@ class Worker:
         if free <= 0:
             return
         async with database.borrow(self._engine.pool) as connection:
-            self.offer(await sessions.ready(connection, uuid4(), min(free, 100)))
+            self.offer(await leases.ready(connection, uuid4(), min(free, 100)))
 
     async def _renew(self) -> None:
         by_agent: defaultdict[UUID, list[Ready]] = defaultdict(list)
@@ -168,16 +166,14 @@ class Worker:
             await self._renew_agent(agent_id, held)
 
     async def _renew_agent(self, agent_id: UUID, held: list[Ready]) -> None:
-        leases: list[Lease] = [self._live[one][0].held.lease for one in held if one in self._live]
+        mine: list[Lease] = [self._live[one][0].held.lease for one in held if one in self._live]
         asked_at = clock.monotonic()
         lease = self._engine.timing.lease
         try:
             async with database.borrow(self._leases) as connection:
-                renewed = await sessions.renew(
-                    connection, agent_id, leases, timedelta(seconds=lease)
-                )
+                renewed = await leases.renew(connection, agent_id, mine, timedelta(seconds=lease))
         except database.ERRORS as error:
-            _log.warning("renew.failed", error=type(error).__name__, leases=len(leases))
+            _log.warning("renew.failed", error=type(error).__name__, leases=len(mine))
             renewed = set()
         for one in held:
             if one in self._live:
@@ -200,7 +196,7 @@ class Worker:
             by_agent[one.deployed_agent_id].append(one.session_id)
         for agent_id, held in by_agent.items():
             async with database.borrow(self._engine.pool) as connection:
-                seqs = await sessions.wake_seqs(connection, agent_id, held)
+                seqs = await leases.wake_seqs(connection, agent_id, held)
             for session_id, seq in seqs.items():
                 one = Ready(agent_id, session_id)
                 if one in self._live and self._seqs.get(one, seq) < seq:

@@ -7,12 +7,13 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
-from store import sessions
+from store import leases
 from store.database import Connection, Record
 from store.ids import new_id
 from store.inputs import NewInput
+from store.leases import Held, Ready
 from store.outbox import Place
-from store.sessions import Held, NewSession, Ready
+from store.sessions import NewSession
 
 LEASE = timedelta(seconds=15)
 _number = count(1)
@@ -148,7 +149,7 @@ def ready(row: Record) -> Ready:
 
 async def held(db: Connection, row: Record, owner: str = "holder") -> Held:
     """The session claimed."""
-    found = await sessions.claim(db, ready(row), owner, LEASE)
+    found = await leases.claim(db, ready(row), owner, LEASE)
     assert found is not None
     return found
 

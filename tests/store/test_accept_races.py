@@ -13,10 +13,10 @@ from router import routing
 from router.errors import AcceptUnavailable
 from router.intake import Intake
 from router.loops import Stop
-from store import agents, database, sessions, threads
+from store import agents, database, leases, sessions, threads
 from store.database import Connection
 from store.ids import new_id
-from store.sessions import Lease
+from store.leases import Lease
 from store.threads import Pin, Thread
 from tests.store import factories
 from tests.store.conftest import Connect
@@ -34,7 +34,7 @@ WHERE deployed_agent_id = $1 AND id = ANY($2::uuid[]) AND lease_owner IS NOT NUL
 
 
 @pytest.fixture
-async def leases(db: Connection, on: Ground) -> dict[str, Lease]:
+async def taken(db: Connection, on: Ground) -> dict[str, Lease]:
     """Three held sessions; the order of their ids is the reverse of the order of their keys."""
     ids = sorted((new_id() for _ in range(3)), reverse=True)
     made = [
@@ -44,17 +44,17 @@ async def leases(db: Connection, on: Ground) -> dict[str, Lease]:
     return {s["slack_conversation_key"]: (await factories.held(db, s)).lease for s in made}
 
 
-async def test_a_renewal_leaves_out_the_row_that_an_accept_holds(connect, db, on, leases):
+async def test_a_renewal_leaves_out_the_row_that_an_accept_holds(connect, db, on, taken):
     accepting = await connect()
-    ids = [lease.session_id for lease in leases.values()]
+    ids = [lease.session_id for lease in taken.values()]
     async with accepting.transaction():
         await sessions.wake_or_create(accepting, [on.new_session("b")])
         await db.execute("SET lock_timeout = '100ms'")
         with pytest.raises(asyncpg.LockNotAvailableError):
             await db.execute(_NAIVE_RENEWAL, on.agent_id, ids, LEASE)
-        renewed = await sessions.renew(db, on.agent_id, list(leases.values()), LEASE)
-    assert renewed == {leases["a"].session_id, leases["c"].session_id}
-    assert await sessions.renew(db, on.agent_id, list(leases.values()), LEASE) == set(ids)
+        renewed = await leases.renew(db, on.agent_id, list(taken.values()), LEASE)
+    assert renewed == {taken["a"].session_id, taken["c"].session_id}
+    assert await leases.renew(db, on.agent_id, list(taken.values()), LEASE) == set(ids)
 
 
 async def _accept_around(
@@ -83,8 +83,8 @@ async def _accept_around(
     return list(await together(accept(*events), renew(*events)))
 
 
-async def test_a_plain_renewal_and_an_accept_deadlock(connect_patiently, db, on, leases):
-    ids = [lease.session_id for lease in leases.values()]
+async def test_a_plain_renewal_and_an_accept_deadlock(connect_patiently, db, on, taken):
+    ids = [lease.session_id for lease in taken.values()]
 
     async def naive(renewing: Connection) -> None:
         await renewing.execute("SET enable_seqscan = off")  # the index gives the order of the ids
@@ -95,10 +95,10 @@ async def test_a_plain_renewal_and_an_accept_deadlock(connect_patiently, db, on,
     assert _deadlocks(ends) == 1
 
 
-async def test_our_renewal_and_an_accept_do_not(connect_patiently, db, on, leases):
+async def test_our_renewal_and_an_accept_do_not(connect_patiently, db, on, taken):
     async def ours(renewing: Connection) -> None:
-        renewed = await sessions.renew(renewing, on.agent_id, list(leases.values()), LEASE)
-        assert renewed == {leases["b"].session_id, leases["c"].session_id}
+        renewed = await leases.renew(renewing, on.agent_id, list(taken.values()), LEASE)
+        assert renewed == {taken["b"].session_id, taken["c"].session_id}
 
     accepting, renewing = await connect_patiently(), await connect_patiently()
     assert await _accept_around(accepting, renewing, on, ours, waits=None) == [None, None]
@@ -135,7 +135,7 @@ async def _cross(
     return list(ends.result())
 
 
-@pytest.mark.usefixtures("leases")
+@pytest.mark.usefixtures("taken")
 async def test_batches_that_wake_sessions_in_any_order_do_not_deadlock(connect_patiently, db, on):
     async def wake(connection: Connection, keys: list[str]) -> None:
         await sessions.wake_or_create(connection, [on.new_session(key) for key in keys])
@@ -148,7 +148,7 @@ async def test_batches_that_wake_sessions_in_any_order_do_not_deadlock(connect_p
     ]
 
 
-@pytest.mark.usefixtures("leases")
+@pytest.mark.usefixtures("taken")
 async def test_unsorted_they_would(connect_patiently, db, on, monkeypatch):
     _unsort(monkeypatch, sessions, "_WAKE", "ORDER BY s.key\n")
 

@@ -11,7 +11,7 @@ from router.intake import Intake
 from router.loops import Stop
 from router.routing import title_of
 from store import database, sessions
-from store.sessions import Ready
+from store.leases import Ready
 from tests.store import factories
 from tests.store.doors import arrival, in_order, intake, new_thread, rows
 from tests.store.locks import together

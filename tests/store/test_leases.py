@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from store import inputs, sessions, turns
+from store import inputs, leases, sessions, turns
 from store.database import Connection
 from store.ids import new_id
-from store.sessions import Held, Lease, LeaseLost
+from store.leases import Held, Lease, LeaseLost
 from tests.store import factories
 from tests.store.conftest import Connect
 from tests.store.factories import LEASE, Ground
@@ -26,8 +26,8 @@ async def session(db, on):
 
 async def _release(db: Connection, lease: Lease, **how) -> bool:
     async with db.transaction():
-        await sessions.fence(db, lease)
-        return await sessions.release(db, lease, **how)
+        await leases.fence(db, lease)
+        return await leases.release(db, lease, **how)
 
 
 async def _column(db: Connection, session, name: str):
@@ -41,7 +41,7 @@ async def test_of_twenty_claimers_one_wins(connect, db, session):
     claimers = [await connect() for _ in range(20)]
     found = await asyncio.gather(
         *(
-            sessions.claim(c, factories.ready(session), f"claimer {n}", LEASE)
+            leases.claim(c, factories.ready(session), f"claimer {n}", LEASE)
             for n, c in enumerate(claimers)
         )
     )
@@ -52,22 +52,22 @@ async def test_of_twenty_claimers_one_wins(connect, db, session):
 
 async def test_a_claim_needs_a_ready_session_whose_lease_is_free_or_over(db, on, session):
     first = await factories.held(db, session)
-    assert await sessions.claim(db, factories.ready(session), "second", LEASE) is None
-    assert await sessions.ready(db, new_id(), 10) == []
+    assert await leases.claim(db, factories.ready(session), "second", LEASE) is None
+    assert await leases.ready(db, new_id(), 10) == []
     await factories.expire(db, session)
-    assert await sessions.ready(db, new_id(), 10) == [factories.ready(session)]
+    assert await leases.ready(db, new_id(), 10) == [factories.ready(session)]
     second = await factories.held(db, session, "second")
     assert (first.lease_epoch, second.lease_epoch) == (1, 2)
     later = await factories.session(db, on, ready_at=datetime.now(UTC) + timedelta(minutes=1))
     never = await factories.session(db, on, ready_at=None)
     for unready in (later, never):
-        assert await sessions.claim(db, factories.ready(unready), "eager", LEASE) is None
-    assert await sessions.ready(db, new_id(), 10) == []
+        assert await leases.claim(db, factories.ready(unready), "eager", LEASE) is None
+    assert await leases.ready(db, new_id(), 10) == []
 
 
 async def test_the_sweep_begins_at_a_random_place_and_goes_round(db, on):
     all_of_them = sorted([(await factories.session(db, on))["id"] for _ in range(5)])
-    found = await sessions.ready(db, all_of_them[3], 4)
+    found = await leases.ready(db, all_of_them[3], 4)
     assert [r.session_id for r in found] == [*all_of_them[3:], *all_of_them[:2]]
 
 
@@ -78,9 +78,9 @@ async def test_claims_without_progress_are_counted_and_progress_starts_the_count
         await factories.expire(db, session)
     held = await factories.held(db, session)
     async with db.transaction():
-        await sessions.fence_quietly(db, held.lease)
+        await leases.fence_quietly(db, held.lease)
     assert await _column(db, session, "barren_claims") == 3
-    await sessions.fence(db, held.lease)
+    await leases.fence(db, held.lease)
     assert await _column(db, session, "barren_claims") == 0
 
 
@@ -96,7 +96,7 @@ async def test_a_claim_does_not_wait_for_an_input_that_is_being_added(connect, d
         # the natural claim passes over the session: the input's foreign key holds FOR KEY SHARE
         assert await db.fetchval(_LOCKING_CLAIM, session["id"]) is None
         held = await asyncio.wait_for(factories.held(db, session), 0.5)
-        assert await sessions.renew(db, held.deployed_agent_id, [held.lease], LEASE) == {held.id}
+        assert await leases.renew(db, held.deployed_agent_id, [held.lease], LEASE) == {held.id}
 
 
 # ------------------------------------------------------------------ the fence
@@ -109,10 +109,10 @@ async def test_a_late_holder_writes_nothing(db, session):
 
     async def append(held: Held) -> None:
         async with db.transaction():
-            await sessions.fence(db, held.lease)
+            await leases.fence(db, held.lease)
             await turns.begin(db, held)
 
-    for proof in (sessions.fence, sessions.fence_quietly):
+    for proof in (leases.fence, leases.fence_quietly):
         with pytest.raises(LeaseLost):
             await proof(db, late.lease)
     with pytest.raises(LeaseLost):
@@ -129,8 +129,8 @@ async def test_a_released_lease_is_over_though_its_epoch_is_the_newest(db, sessi
     held = await factories.held(db, session)
     await _release(db, held.lease)
     with pytest.raises(LeaseLost):
-        await sessions.fence(db, held.lease)
-    assert await sessions.renew(db, held.deployed_agent_id, [held.lease], LEASE) == set()
+        await leases.fence(db, held.lease)
+    assert await leases.renew(db, held.deployed_agent_id, [held.lease], LEASE) == set()
 
 
 async def test_while_a_holder_appends_nobody_claims_behind_its_back(connect, db, session):
@@ -139,10 +139,10 @@ async def test_while_a_holder_appends_nobody_claims_behind_its_back(connect, db,
     await factories.expire(db, session)
     async with asyncio.TaskGroup() as tasks:
         async with appender.transaction():
-            await sessions.fence(appender, held.lease)
+            await leases.fence(appender, held.lease)
             await turns.begin(appender, held)
             claim = tasks.create_task(
-                sessions.claim(claimer, factories.ready(session), "second", LEASE)
+                leases.claim(claimer, factories.ready(session), "second", LEASE)
             )
             await blocked(db, claimer)
         successor = await claim
@@ -159,8 +159,8 @@ async def test_two_appends_of_one_epoch_follow_each_other(connect, db, session):
     held = await factories.held(db, session)
     async with asyncio.TaskGroup() as tasks:
         async with first.transaction():
-            await sessions.fence(first, held.lease)
-            waits = tasks.create_task(sessions.fence(second, held.lease))
+            await leases.fence(first, held.lease)
+            waits = tasks.create_task(leases.fence(second, held.lease))
             await blocked(db, second)
             await sessions.take_positions(first, held.lease, 1)
         await waits
@@ -188,10 +188,10 @@ async def test_a_renewal_tells_which_leases_are_still_held(db, on, session):
     other = await factories.held(db, await factories.session(db, on))
     stale = replace(other.lease, epoch=other.lease_epoch - 1)
     foreign = (await factories.ground(db)).agent_id
-    assert await sessions.renew(db, on.agent_id, [held.lease, stale], LEASE) == {held.id}
-    assert await sessions.renew(db, foreign, [held.lease], LEASE) == set()
+    assert await leases.renew(db, on.agent_id, [held.lease, stale], LEASE) == {held.id}
+    assert await leases.renew(db, foreign, [held.lease], LEASE) == set()
     await factories.expire(db, session)
-    assert await sessions.renew(db, on.agent_id, [held.lease], LEASE) == {held.id}
+    assert await leases.renew(db, on.agent_id, [held.lease], LEASE) == {held.id}
     assert await _column(db, session, "lease_expires_at > now() + interval '10 seconds'")
 
 
@@ -221,7 +221,7 @@ async def test_a_released_session_is_ready_if_something_can_be_sent_now(
         await factories.message(db, session, kind=kind)
     assert await _release(db, held.lease) is again
     assert (await _column(db, session, "ready_at") is not None) is again
-    assert await sessions.ready(db, new_id(), 10) == ([factories.ready(session)] if again else [])
+    assert await leases.ready(db, new_id(), 10) == ([factories.ready(session)] if again else [])
 
 
 async def test_a_release_may_ask_for_a_pause_and_counts_failures(db, session):
@@ -230,7 +230,7 @@ async def test_a_release_may_ask_for_a_pause_and_counts_failures(db, session):
         held = await factories.held(db, session)
         assert await _release(db, held.lease, wait=timedelta(minutes=1), failed=True)
         assert await _column(db, session, "failures") == failures
-        assert await sessions.ready(db, new_id(), 10) == []
+        assert await leases.ready(db, new_id(), 10) == []
         await db.execute("UPDATE agent_sessions SET ready_at = now()")
     held = await factories.held(db, session)
     await _release(db, held.lease)
@@ -243,7 +243,7 @@ async def test_what_arrives_does_not_wait_behind_a_pause(db, on, session):
     await _release(db, held.lease, wait=timedelta(minutes=5))
     key = session["slack_conversation_key"]
     await sessions.wake_or_create(db, [on.new_session(key)])
-    assert await sessions.ready(db, new_id(), 10) == [factories.ready(session)]
+    assert await leases.ready(db, new_id(), 10) == [factories.ready(session)]
 
 
 # One statement that both waits for the row and looks for inputs.
@@ -276,7 +276,7 @@ async def _comparing(db: Connection, held: Held) -> None:
 async def _is_stranded(db: Connection) -> bool:
     """True when a message waits and nobody will ever look."""
     waits = await db.fetchval("SELECT count(*) FROM session_inputs WHERE state = 'queued'")
-    return waits > 0 and await sessions.ready(db, new_id(), 10) == []
+    return waits > 0 and await leases.ready(db, new_id(), 10) == []
 
 
 @pytest.mark.parametrize(
@@ -313,11 +313,11 @@ async def test_a_message_that_was_queued_while_a_human_was_asked_is_seen(
     await arrive()
     held = await factories.held(db, session)
     await _release(db, held.lease)
-    assert await sessions.ready(db, new_id(), 10) == []
+    assert await leases.ready(db, new_id(), 10) == []
     await arrive(kind="decision", body={"turn": str(turn["id"])})
     held = await factories.held(db, session)
     async with db.transaction():
-        await sessions.fence(db, held.lease)
+        await leases.fence(db, held.lease)
         await inputs.start_sending(db, held.lease, turn["id"], ["decision"], LEASE)
         await inputs.finish(db, held.lease, turn["id"])
         assert await turns.end(db, held.lease, turn["id"], "completed", "end_turn", "")
@@ -338,12 +338,12 @@ async def test_an_archived_session_takes_nothing_and_is_claimed_by_nobody(db, on
     assert await _release(db, held.lease), "the wish waits for a holder"
     held = await factories.held(db, session)
     async with db.transaction():
-        await sessions.fence(db, held.lease)
+        await leases.fence(db, held.lease)
         await sessions.archive(db, held.lease)
     assert await _column(db, session, "status") == "archived"
     assert await sessions.wake_or_create(db, [on.new_session(key)]) == {}
     assert not await sessions.request_archive(db, on.agent_id, session["id"])
-    assert await sessions.ready(db, new_id(), 10) == []
+    assert await leases.ready(db, new_id(), 10) == []
 
 
 async def test_sessions_that_run_here_but_rest_at_the_runtime_are_woken(db, on):
@@ -358,7 +358,7 @@ async def test_sessions_that_run_here_but_rest_at_the_runtime_are_woken(db, on):
     assert await sessions.any_running(db, quiet)
     assert not await sessions.any_running(db, timedelta(hours=1))
     assert await sessions.wake_disagreeing(db, ["busy", "unknown"], quiet) == 1
-    assert await sessions.ready(db, new_id(), 10) == [factories.ready(deaf)]
+    assert await leases.ready(db, new_id(), 10) == [factories.ready(deaf)]
 
 
 async def test_waking_the_deaf_waits_for_no_row(connect, db, on):

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from store import agents, database, inputs, outbox, sessions, threads, turns, usage
+from store import agents, database, inputs, leases, outbox, sessions, threads, turns, usage
 from store.database import Connection
 from store.ids import new_id
 from tests.conftest import database_named
@@ -126,12 +126,12 @@ async def reader(grown: str):
 _READS: dict[str, tuple[str, list[Any], str | None]] = {
     "threads.find": (threads._FIND, [["key 1", "key 2"]], "slack_threads_pkey"),
     "threads.raced": (threads._RACED, [100], "slack_threads_pkey"),
-    "sessions.ready": (sessions._READY, [new_id(), 50], "agent_sessions_ready"),
-    "sessions.claim": (sessions._CLAIM, [_AGENT, _SESSION, "me", _LIMIT], "agent_sessions_pkey"),
-    "sessions.renew": (sessions._RENEW, [_AGENT, [_SESSION], [1], _LIMIT], None),
-    "sessions.fence": (sessions._FENCE, [_AGENT, _SESSION, 1], "agent_sessions_pkey"),
-    "sessions.release": (sessions._RELEASE, [_AGENT, _SESSION, _LIMIT, False], None),
-    "sessions.wake_seqs": (sessions._WAKE_SEQS, [_AGENT, [_SESSION]], "agent_sessions_pkey"),
+    "leases.ready": (leases._READY, [new_id(), 50], "agent_sessions_ready"),
+    "leases.claim": (leases._CLAIM, [_AGENT, _SESSION, "me", _LIMIT], "agent_sessions_pkey"),
+    "leases.renew": (leases._RENEW, [_AGENT, [_SESSION], [1], _LIMIT], None),
+    "leases.fence": (leases._FENCE, [_AGENT, _SESSION, 1], "agent_sessions_pkey"),
+    "leases.release": (leases._RELEASE, [_AGENT, _SESSION, _LIMIT, False], None),
+    "leases.wake_seqs": (leases._WAKE_SEQS, [_AGENT, [_SESSION]], "agent_sessions_pkey"),
     "sessions.any_running": (sessions._ANY_RUNNING, [_LIMIT], "agent_sessions_live"),
     "sessions.wake_disagreeing": (
         sessions._STUCK,

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from store import previews, sessions
+from store import leases, previews
 from store.database import Connection, Record
+from store.leases import Held
 from store.previews import Part
-from store.sessions import Held
 from tests.store import factories
 
 _AT = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -99,10 +99,10 @@ async def test_a_holder_whose_epoch_has_passed_writes_nothing(db, session, held,
 
     async def open_it() -> None:
         async with db.transaction():
-            await sessions.fence_quietly(db, held.lease)
+            await leases.fence_quietly(db, held.lease)
             await previews.move(db, held.lease, turn["id"], 0, "open", "1.1")
 
-    with pytest.raises(sessions.LeaseLost):
+    with pytest.raises(leases.LeaseLost):
         await open_it()
     assert await states(db, newer, turn) == [(0, "starting", None)]
 

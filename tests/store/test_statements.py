@@ -23,7 +23,7 @@ _STATEMENTS = {
 }
 # What looks at all agents on purpose: sweeps that ask which session or delivery to look at next.
 _SWEEPS = {
-    "sessions._READY",
+    "leases._READY",
     "sessions._ANY_RUNNING",
     "sessions._STUCK",
     "outbox._DUE",

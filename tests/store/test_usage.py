@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from store import inputs, sessions, turns, usage
+from store import inputs, leases, sessions, turns, usage
 from store.database import Connection
-from store.sessions import Held
+from store.leases import Held
 from store.usage import Usage
 from tests.store import factories
 
@@ -23,18 +23,18 @@ async def _turn(db: Connection, row: Any, used: Usage | None, total: int | None)
     await db.execute("UPDATE agent_sessions SET ready_at = now() WHERE id = $1", row["id"])
     held = await factories.held(db, row)
     async with db.transaction():
-        await sessions.fence(db, held.lease)
+        await leases.fence(db, held.lease)
         turn = await turns.begin(db, held)
         await inputs.start_sending(db, held.lease, turn.id, ["message"], factories.LEASE)
         await sessions.turn_began(db, held.lease)
     async with db.transaction():
-        await sessions.fence(db, held.lease)
+        await leases.fence(db, held.lease)
         assert await turns.end(db, held.lease, turn.id, "completed", "end_turn", "some words")
         await usage.add(db, held, turn.id, used)
         await inputs.finish(db, held.lease, turn.id)
         snapshot = {"input_tokens": total} if total is not None else None
         await sessions.turn_ended(db, held.lease, None, snapshot)
-        await sessions.release(db, held.lease)
+        await leases.release(db, held.lease)
     return held
 
 

@@ -1,0 +1,218 @@
+"""Leases: one worker holds a session, under an epoch that fences everything it writes.
+
+A lease holder's every write begins with `fence`, the UPDATE of the session row under its epoch: it
+locks the row against accepts and other holders, and matches nothing once the lease has passed on.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from store.database import Connection
+
+
+class LeaseLost(Exception):
+    """Another worker holds the session now, or nobody: this one writes nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What names a holder in every statement it makes."""
+
+    deployed_agent_id: UUID
+    session_id: UUID
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A session that wants a worker."""
+
+    deployed_agent_id: UUID
+    session_id: UUID
+
+
+# $1 a random starting place, $2 how many at the most
+_READY = """
+SELECT deployed_agent_id, id AS session_id FROM agent_sessions
+WHERE ready_at <= now() AND (lease_expires_at IS NULL OR lease_expires_at < now())
+ORDER BY (id < $1), id LIMIT $2
+"""
+
+
+async def ready(connection: Connection, start: UUID, limit: int) -> list[Ready]:
+    """Sessions to claim, beginning at a random place so that replicas do not race for the same."""
+    return [Ready(**row) for row in await connection.fetch(_READY, start, limit)]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A session as its new holder found it."""
+
+    id: UUID
+    deployed_agent_id: UUID
+    workspace_id: UUID
+    anthropic_session_id: str | None
+    status: str
+    source: str
+    title: str | None
+    slack_install_id: UUID | None
+    slack_team_id: str | None
+    slack_channel_id: str | None
+    slack_thread_ts: str | None
+    slack_conversation_key: str | None
+    wake_seq: int
+    lease_epoch: int
+    barren_claims: int
+    failures: int
+    create_started_at: datetime | None
+    place_at: datetime | None
+    usage_snapshot: dict[str, Any] | None
+    archive_requested_at: datetime | None
+    retitled: bool
+
+    @property
+    def lease(self) -> Lease:
+        """What this holder writes under."""
+        return Lease(self.deployed_agent_id, self.id, self.lease_epoch)
+
+
+# $1 agent, $2 session, $3 owner, $4 for how long
+_CLAIM = """
+UPDATE agent_sessions
+SET lease_owner = $3, lease_expires_at = now() + $4::interval, lease_epoch = lease_epoch + 1,
+    barren_claims = barren_claims + 1
+WHERE deployed_agent_id = $1 AND id = $2 AND ready_at <= now()
+  AND (lease_expires_at IS NULL OR lease_expires_at < now())
+RETURNING id, deployed_agent_id, workspace_id, anthropic_session_id, status, source, title,
+    slack_install_id, slack_team_id, slack_channel_id, slack_thread_ts, slack_conversation_key,
+    wake_seq, lease_epoch, barren_claims, failures, create_started_at, place_at, usage_snapshot,
+    archive_requested_at, retitled
+"""
+
+
+async def claim(
+    connection: Connection, wanted: Ready, owner: str, lease_for: timedelta
+) -> Held | None:
+    """Takes a ready session by compare-and-set; None if somebody else was faster."""
+    row = await connection.fetchrow(
+        _CLAIM, wanted.deployed_agent_id, wanted.session_id, owner, lease_for
+    )
+    return Held(**row) if row else None
+
+
+# $1 agent, $2 sessions and $3 their epochs side by side, $4 for how long
+_RENEW = """
+WITH mine AS (
+    SELECT s.deployed_agent_id, s.id
+    FROM agent_sessions s
+    JOIN unnest($2::uuid[], $3::bigint[]) AS l (id, epoch)
+      ON l.id = s.id AND l.epoch = s.lease_epoch
+    WHERE s.deployed_agent_id = $1 AND s.lease_owner IS NOT NULL
+    FOR NO KEY UPDATE OF s SKIP LOCKED
+)
+UPDATE agent_sessions s SET lease_expires_at = now() + $4::interval
+FROM mine WHERE s.deployed_agent_id = $1 AND s.id = mine.id
+RETURNING s.id
+"""
+
+
+async def renew(
+    connection: Connection, agent_id: UUID, leases: list[Lease], lease_for: timedelta
+) -> set[UUID]:
+    """Renews one agent's leases; rows that somebody holds locked are left for the next tick."""
+    rows = await connection.fetch(
+        _RENEW, agent_id, [x.session_id for x in leases], [x.epoch for x in leases], lease_for
+    )
+    return {row["id"] for row in rows}
+
+
+# $1 agent, $2 session, $3 epoch
+_FENCE = """
+UPDATE agent_sessions SET updated_at = now(), barren_claims = 0
+WHERE deployed_agent_id = $1 AND id = $2 AND lease_epoch = $3 AND lease_owner IS NOT NULL
+RETURNING wake_seq
+"""
+
+
+async def fence(connection: Connection, lease: Lease) -> int:
+    """The first write of every append: locks the row, proves the epoch, counts as progress.
+
+    Raises LeaseLost when the epoch is no longer ours. Returns the newest wake_seq.
+    """
+    return _held(
+        await connection.fetchval(_FENCE, lease.deployed_agent_id, lease.session_id, lease.epoch)
+    )
+
+
+# $1 agent, $2 session, $3 epoch
+_FENCE_QUIETLY = """
+UPDATE agent_sessions SET updated_at = now()
+WHERE deployed_agent_id = $1 AND id = $2 AND lease_epoch = $3 AND lease_owner IS NOT NULL
+RETURNING wake_seq
+"""
+
+
+async def fence_quietly(connection: Connection, lease: Lease) -> int:
+    """As `fence`, for a holder that gives up: it proves the epoch but is no progress."""
+    return _held(
+        await connection.fetchval(
+            _FENCE_QUIETLY, lease.deployed_agent_id, lease.session_id, lease.epoch
+        )
+    )
+
+
+def _held(wake_seq: int | None) -> int:
+    if wake_seq is None:
+        raise LeaseLost
+    return wake_seq
+
+
+# $1 agent, $2 session, $3 wait before the next claim, $4 add to the failures, or start them anew
+_RELEASE = """
+UPDATE agent_sessions s
+SET lease_owner = NULL, lease_expires_at = NULL,
+    failures = CASE WHEN $4 THEN s.failures + 1 ELSE 0 END,
+    ready_at = CASE
+        WHEN s.archive_requested_at IS NOT NULL OR s.retitled
+          OR EXISTS (SELECT FROM agent_turns t WHERE t.deployed_agent_id = $1
+                     AND t.session_id = $2 AND t.state = 'running')
+          OR EXISTS (SELECT FROM session_inputs i WHERE i.deployed_agent_id = $1
+                     AND i.session_id = $2 AND i.state IN ('queued', 'sending', 'sent')
+                     AND (i.kind IN ('decision', 'interrupt') OR NOT EXISTS (
+                         SELECT FROM agent_turns t WHERE t.deployed_agent_id = $1
+                         AND t.session_id = $2 AND t.state = 'awaiting_human')))
+        THEN now() + $3::interval END
+WHERE s.deployed_agent_id = $1 AND s.id = $2
+RETURNING ready_at IS NOT NULL
+"""
+
+
+async def release(
+    connection: Connection, lease: Lease, *, wait: timedelta = timedelta(0), failed: bool = False
+) -> bool:
+    """Hands a fenced session back; True if it wants a worker again, after `wait`.
+
+    Call it after `fence` in the same transaction. The fence has locked the row, so this statement,
+    with a snapshot of its own, sees every input whose accept has committed; one statement that
+    both waits for the lock and looks would miss it and strand the message.
+    """
+    again: bool = await connection.fetchval(
+        _RELEASE, lease.deployed_agent_id, lease.session_id, wait, failed
+    )
+    return again
+
+
+# $1 agent, $2 sessions
+_WAKE_SEQS = """
+SELECT id, wake_seq FROM agent_sessions WHERE deployed_agent_id = $1 AND id = ANY($2::uuid[])
+"""
+
+
+async def wake_seqs(
+    connection: Connection, agent_id: UUID, sessions: list[UUID]
+) -> dict[UUID, int]:
+    """The wake_seq of held sessions: a hint that something arrived from another process."""
+    rows = await connection.fetch(_WAKE_SEQS, agent_id, sessions)
+    return {row["id"]: row["wake_seq"] for row in rows}
