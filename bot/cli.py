@@ -287,7 +287,7 @@ def _show_report(report: Report, *, as_json: bool) -> None:
         _console.print(f"[red]wrong:[/red] {wrong}")
     if not report.wrong:
         _console.print(
-            "[green]One session per thread, one turn per message, one answer per turn.[/green]"
+            "[green]One session per thread, one answer per turn; nothing lost, nothing twice.[/green]"
         )
 
 

@@ -12,6 +12,7 @@ from bot.app import App, CannotListen, Config, missing, running
 from bot.local import LocalSlack
 from bot.local.settings import Options
 from bot.manifest import EVENT_SCOPES, REQUIRED_SCOPES
+from router import clock
 from router.errors import ConfigurationError, RuntimeFailure
 from router.runtime.client import Runtime
 from router.runtime.local import LocalRuntime
@@ -27,6 +28,7 @@ USABLE = tuple(_VARIABLES)
 _PORTS = {"slack": 3001, "runtime": 3002}
 # Slack's own waits are minutes; a demo shows the retries while somebody watches.
 _SHOWN = 50
+_WHOLE_AFTER_SECONDS = 1.0
 _RETRY_SECONDS = (0.3, 0.6, 1.0)
 
 
@@ -110,11 +112,12 @@ def welcome(running: Demo, data_dir: Path, use: frozenset[str]) -> str:
 
 
 class Narrator:
-    """Tells what is said in the local Slack, each message once, from now on."""
+    """Tells what is said in the local Slack, each message once it is whole, from now on."""
 
     def __init__(self, slack: LocalSlack) -> None:
         self._slack = slack
         self._seen = {self._key(m) for m in slack.state(_SHOWN)["messages"]}
+        self._growing: dict[tuple[str, str], tuple[str, float]] = {}
 
     def news(self) -> list[str]:
         """One line for each message since the last call."""
@@ -123,12 +126,23 @@ class Narrator:
         people = {u["id"]: u["name"] for u in state["users"]}
         places = {c["id"]: c["name"] for c in state["channels"]}
         for message in state["messages"]:
-            if self._key(message) not in self._seen:
+            if self._key(message) not in self._seen and self._is_whole(message):
                 self._seen.add(self._key(message))
                 who = people.get(message["user"], message["user"])
                 where = places.get(message["channel"], message["channel"])
                 lines.append(f"{where} · {who}: {message['text']}")
         return lines
+
+    def _is_whole(self, message: dict[str, Any]) -> bool:
+        """Whether an answer grows no more: its stream ends a moment before its last words come."""
+        if message["streaming_state"] is None:
+            return True
+        place, now = (message["channel"], message["ts"]), clock.monotonic()
+        text, since = self._growing.get(place, ("", now))
+        if text != message["text"] or message["streaming_state"] == "in_progress":
+            self._growing[place] = (message["text"], now)
+            return False
+        return now - since >= _WHOLE_AFTER_SECONDS
 
     def _key(self, message: dict[str, Any]) -> tuple[str, str, str]:
         return (message["channel"], message["ts"], message["text"])

@@ -4,30 +4,21 @@ Everything is read back from the local Slack and the local runtime, as a person 
 would see it; never from our tables, which would agree with themselves.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.local import LocalSlack
+from bot.scenes import SCENES
+from bot.stage import SceneFailed, Stage, Talk
 from router import clock
 
-_ANSWER_SECONDS = 20.0
-_POLL_SECONDS = 0.05
 _CALM_SECONDS = 0.6
-
-
-@dataclass(slots=True)
-class Talk:
-    """One thread of the script: what was said in it, and how many answers that deserves."""
-
-    title: str
-    channel: str = ""
-    root: str = ""
-    newest: str = ""
-    expected: list[str] = field(default_factory=list)
+_SHOWN_CHARACTERS = 160
+_SHOWN_OF_LONG = 24
 
 
 @dataclass(slots=True)
@@ -49,184 +40,166 @@ class Script:
     def __init__(self, slack: LocalSlack, runtime_url: str | None) -> None:
         self._slack = slack
         self._runtime_url = runtime_url
-        self._talks: list[Talk] = []
-        self._earlier: set[str] = set()
 
     async def play(self) -> Report:
         """The whole script, one scene after the other, then the check."""
         async with aiohttp.ClientSession() as http:
-            self._http = http
-            self._reader = AsyncWebClient(
-                token=self._slack.bot_token,
-                base_url=self._slack.api_url,
-                session=http,
-                retry_handlers=[],
-            )
-            scenes: list[Callable[[], Awaitable[None]]] = [
-                self._direct_message,
-                self._mention,
-                self._two_people,
-                self._edited_mention,
-                self._delivered_three_times,
-            ]
+            stage = Stage(self._slack, self._runtime_url, http)
             report = Report()
-            self._earlier = {session["id"] for session in await self._runtime_sessions()}
-            for scene in scenes:
+            earlier = {session["id"] for session in (await stage.runtime())["sessions"]}
+            for scene in SCENES:
                 try:
-                    await scene()
-                except _SceneFailed as failed:
+                    await scene(stage)
+                except SceneFailed as failed:
                     report.wrong.append(str(failed))
                     break
             await clock.sleep(_CALM_SECONDS)  # a second answer, if there is one, shows up now
-            await self._check(report)
+            talks = [talk for talk in stage.talks if talk.root]
+            await self._check_threads(report, talks, http)
+            if stage.scripted:
+                check_sessions(report, talks, (await stage.runtime())["sessions"], earlier)
             return report
-
-    # -------------------------------------------------------------- scenes
-
-    async def _direct_message(self) -> None:
-        talk = self._begin("a direct message with two follow-ups in its thread")
-        await self._say(talk, "ada", self._slack.dm("ada"), "Which planet is the largest?")
-        await self._say(talk, "ada", talk.channel, "And the smallest?")
-        await self._say(talk, "ada", talk.channel, "!tool Show me the list")
-
-    async def _mention(self) -> None:
-        talk = self._begin("a mention, then a reply without one")
-        await self._say(talk, "grace", "general", "@threadline summarise the release notes")
-        await self._say(talk, "grace", talk.channel, "shorter, please")
-
-    async def _two_people(self) -> None:
-        talk = self._begin("two people in one thread")
-        await self._say(talk, "linus", "random", "@threadline why is the build red?")
-        await self._say(talk, "ada", talk.channel, "I saw it fail on main as well")
-
-    async def _edited_mention(self) -> None:
-        talk = self._begin("a mention that is edited after its answer")
-        await self._say(talk, "ada", "general", "@threadline meet at 14:00")
-        await self._control(
-            "edit", {"channel": talk.channel, "ts": talk.root, "text": "@threadline meet at 15:00"}
-        )
-        await self._answered(talk, "meet at 15:00")
-
-    async def _delivered_three_times(self) -> None:
-        talk = self._begin("one event delivered three times")
-        await self._say(talk, "grace", "general", "@threadline count to three", duplicate=2)
-
-    def _begin(self, title: str) -> Talk:
-        self._talks.append(Talk(title))
-        return self._talks[-1]
-
-    async def _say(
-        self, talk: Talk, user: str, channel: str, text: str, *, duplicate: int = 0
-    ) -> None:
-        said = {"user": user, "channel": channel, "text": text, "duplicate": duplicate}
-        if talk.root:
-            said["thread_ts"] = talk.root
-        answer = await self._control("message", said)
-        talk.channel = str(answer["channel"])
-        talk.newest = str(answer["ts"])
-        talk.root = talk.root or talk.newest
-        await self._answered(talk, text.removeprefix("@threadline ").removeprefix("!tool "))
-
-    async def _control(self, what: str, body: dict[str, Any]) -> dict[str, Any]:
-        url = f"{self._slack.url}/_control/{what}"
-        async with self._http.post(url, json=body) as response:
-            answer: dict[str, Any] = await response.json()
-        if not answer.get("ok"):
-            raise _SceneFailed(f"the local Slack refused {what}: {answer}")
-        return answer
-
-    async def _answered(self, talk: Talk, words: str) -> None:
-        """Waits until the thread has one answer more.
-
-        Waiting looks over the local Slack's shoulder: its Web API would limit so many questions.
-        """
-        talk.expected.append(words)
-        deadline = clock.monotonic() + _ANSWER_SECONDS
-        while self._answers_so_far(talk) < len(talk.expected):
-            if clock.monotonic() > deadline:
-                raise _SceneFailed(
-                    f"{talk.title}: no answer to {words!r} in {_ANSWER_SECONDS:.0f} s; "
-                    f"to its event Threadline said {self._http_answers(talk)}"
-                )
-            await clock.sleep(_POLL_SECONDS)
-
-    def _http_answers(self, talk: Talk) -> str:
-        statuses = [str(d.status) for d in self._slack.deliveries if d.ts == talk.newest]
-        return ", ".join(statuses) or "nothing"
-
-    def _answers_so_far(self, talk: Talk) -> int:
-        bot = self._slack.bot_user_id
-        return len([m for m in self._slack.replies(talk.channel, talk.root) if m.user == bot])
 
     # -------------------------------------------------------------- what a person sees
 
-    async def _thread(self, talk: Talk) -> list[dict[str, Any]]:
-        answer = await self._reader.conversations_replies(
-            channel=talk.channel, ts=talk.root, limit=200
+    async def _check_threads(
+        self, report: Report, talks: list[Talk], http: aiohttp.ClientSession
+    ) -> None:
+        reader = AsyncWebClient(
+            token=self._slack.bot_token,
+            base_url=self._slack.api_url,
+            session=http,
+            retry_handlers=[],
         )
-        messages: list[dict[str, Any]] = answer["messages"]
-        return messages
+        for talk in talks:
+            answer = await reader.conversations_replies(
+                channel=talk.channel, ts=talk.root, limit=200
+            )
+            thread: list[dict[str, Any]] = answer["messages"]
+            report.threads.append({"title": talk.title, "said": self._said(talk, thread)})
+            answers = [m for m in thread if m.get("user") == self._slack.bot_user_id]
+            scripted, texts = self._runtime_url is not None, [str(m["text"]) for m in answers]
+            report.wrong += wrong_answers(talk, texts, scripted=scripted)
+            report.wrong += wrong_marks(talk, thread, self._slack.bot_user_id)
+            if scripted:
+                report.wrong += wrong_streams(talk, answers) + wrong_steps(talk, answers)
 
-    async def _check(self, report: Report) -> None:
-        bot = self._slack.bot_user_id
-        for talk in self._talks:
-            if talk.root:
-                thread = await self._thread(talk)
-                answers = [str(m["text"]) for m in thread if m.get("user") == bot]
-                report.threads.append({"title": talk.title, "said": self._said(thread)})
-                report.wrong += _wrong_answers(talk, answers, self._runtime_url)
-        if self._runtime_url is not None:
-            await self._check_sessions(report)
-
-    def _said(self, thread: list[dict[str, Any]]) -> list[dict[str, str]]:
+    def _said(self, talk: Talk, thread: list[dict[str, Any]]) -> list[dict[str, str]]:
+        """The thread as it reads, what one person alone was told and what was seen on the way."""
         names = {self._slack.bot_user_id: "threadline"}
         names |= {user_id: name for name, user_id in self._slack.users.items()}
-        return [
-            {"who": names.get(str(m.get("user")), str(m.get("user"))), "text": str(m["text"])}
+        lines = [
+            (str(m["ts"]), names.get(str(m.get("user")), str(m.get("user"))), _shown(m))
             for m in thread
         ]
-
-    async def _runtime_sessions(self) -> list[dict[str, Any]]:
-        """The local runtime's sessions that were not there before the script; none of a real one."""
-        if self._runtime_url is None:
-            return []
-        async with self._http.get(f"{self._runtime_url}/_control/state") as response:
-            state = await response.json()
-        return [s for s in state["sessions"] if s["id"] not in self._earlier]
-
-    async def _check_sessions(self, report: Report) -> None:
-        """One runtime session per thread, with an id of ours that no other has; each message once."""
-        received = 0
-        for session in await self._runtime_sessions():
-            ours = (session.get("metadata") or {}).get("threadline_session_id", "")
-            report.sessions.append(
-                {"id": ours, "runtime": session["id"], "title": session.get("title")}
-            )
-            received += len([e for e in session["received"] if e["type"] == "user.message"])
-        talks = [t for t in self._talks if t.root]
-        distinct = {s["id"] for s in report.sessions}
-        if not len(report.sessions) == len(distinct) == len(talks):
-            report.wrong.append(
-                f"{len(talks)} threads have {len(report.sessions)} runtime sessions "
-                f"for {len(distinct)} sessions of ours"
-            )
-        said = sum(len(talk.expected) for talk in talks)
-        if received != said:
-            report.wrong.append(f"the runtime received {received} messages, and {said} were sent")
+        lines += [
+            (e.ts, "threadline", f"(to {names.get(e.user, e.user)} alone) {e.text}")
+            for e in self._slack.ephemerals
+            if (e.channel, e.thread_ts) == (talk.channel, talk.root)
+        ]
+        lines += [(ts, "seen", what) for ts, what in talk.asides]
+        lines.sort(key=lambda line: float(line[0]))  # asides stay below what they are about
+        return [{"who": who, "text": text} for _, who, text in lines]
 
 
-class _SceneFailed(Exception):
-    """The script cannot go on."""
+def check_sessions(
+    report: Report, talks: list[Talk], sessions: list[dict[str, Any]], earlier: set[str]
+) -> None:
+    """One runtime session per thread, with an id of ours that no other has; each message once."""
+    received: list[str] = []
+    stops = 0
+    for session in sessions:
+        if session["id"] in earlier:
+            continue
+        ours = (session.get("metadata") or {}).get("threadline_session_id", "")
+        report.sessions.append(
+            {"id": ours, "runtime": session["id"], "title": session.get("title")}
+        )
+        received += [_text(e) for e in session["received"] if e["type"] == "user.message"]
+        stops += sum(e["type"] == "user.interrupt" for e in session["received"])
+    distinct = {s["id"] for s in report.sessions}
+    if not len(report.sessions) == len(distinct) == len(talks):
+        report.wrong.append(
+            f"{len(talks)} threads have {len(report.sessions)} runtime sessions "
+            f"for {len(distinct)} sessions of ours"
+        )
+    report.wrong += _wrong_received(received, [text for talk in talks for text in talk.texts])
+    if stops != (pressed := sum(talk.stops for talk in talks)):
+        report.wrong.append(f"the runtime was stopped {stops} times, and Stop pressed {pressed}")
 
 
-def _wrong_answers(talk: Talk, answers: list[str], runtime_url: str | None) -> list[str]:
-    """What is wrong with a thread: exactly one answer to each message, in order."""
+def _wrong_received(received: list[str], said: list[str]) -> list[str]:
+    if len(received) != len(said):
+        return [f"the runtime received {len(received)} messages, and {len(said)} were sent"]
+    return [
+        f"the runtime received {got!r} where {due!r} was said"
+        for got, due in zip(received, said, strict=True)
+        if not got.endswith(due)  # a correction says first that it is one
+    ]
+
+
+def _text(event: dict[str, Any]) -> str:
+    """What a message says, without our own mark of who says it."""
+    blocks = [str(block.get("text", "")) for block in event["content"]]
+    return "\n".join(text for text in blocks if not text.startswith("<input "))
+
+
+def wrong_answers(talk: Talk, answers: list[str], *, scripted: bool) -> list[str]:
+    """What is wrong with a thread: exactly the answers that are due, in order."""
     if len(answers) != len(talk.expected):
-        return [f"{talk.title}: {len(answers)} answers to {len(talk.expected)} messages"]
-    if runtime_url is None:  # a real model does not quote what it answers
+        return [f"{talk.title}: {len(answers)} answers where {len(talk.expected)} are due"]
+    if not scripted:  # a real model does not quote what it answers
         return []
     return [
         f"{talk.title}: the answer to {words!r} is {answer!r}"
         for words, answer in zip(talk.expected, answers, strict=True)
-        if words.casefold().split()[0] not in answer.casefold()
+        if words.casefold() not in answer.casefold()
     ]
+
+
+def wrong_marks(talk: Talk, thread: list[dict[str, Any]], bot: str) -> list[str]:
+    """Nothing waits any more, so the bot's mark is on no message."""
+    return [
+        f"{talk.title}: {m['text']!r} is still marked :{one['name']}:"
+        for m in thread
+        for one in m.get("reactions", [])
+        if bot in one["users"]
+    ]
+
+
+def wrong_streams(talk: Talk, answers: list[dict[str, Any]]) -> list[str]:
+    """What is wrong with the streams: seen in pieces, each the answer so far, then whole."""
+    wrong = []
+    for answer in answers:
+        seen = talk.grown.get(str(answer["ts"]), [])
+        if answer.get("streaming_state") not in (None, "completed"):
+            wrong.append(f"{talk.title}: {_shown(answer)!r} is still being written")
+        if not all(more.startswith(less) for less, more in pairwise([*seen, str(answer["text"])])):
+            wrong.append(f"{talk.title}: what was seen of {_shown(answer)!r} is not its beginning")
+    if (most := max((len(seen) for seen in talk.grown.values()), default=0)) < talk.lengths:
+        wrong.append(f"{talk.title}: the answer was seen at {most} lengths before it was whole")
+    return wrong
+
+
+def wrong_steps(talk: Talk, answers: list[dict[str, Any]]) -> list[str]:
+    """What is wrong with the cards: each step is seen in progress, and complete in the end."""
+    blocks = [block for answer in answers for block in answer.get("blocks", [])]
+    cards = [(b["title"], b["status"]) for b in blocks if b["type"] == "task_card"]
+    seen: set[tuple[str, str]] = set().union(*talk.cards.values())
+    wrong = [
+        f"{talk.title}: nobody saw that {step} was in progress"
+        for step in talk.steps
+        if (step, "in_progress") not in seen
+    ]
+    if cards != [(step, "complete") for step in talk.steps]:
+        wrong.append(f"{talk.title}: the steps in the end are {cards}")
+    return wrong
+
+
+def _shown(message: dict[str, Any]) -> str:
+    """A message's text; the middle of a long one is left out."""
+    text = str(message["text"])
+    if len(text) <= _SHOWN_CHARACTERS:
+        return text
+    begin, end = text[:_SHOWN_OF_LONG].rstrip(), text[-_SHOWN_OF_LONG:].lstrip()
+    return f"{begin} … {end} ({len(text):,} characters)"

@@ -11,12 +11,24 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.local import LocalSlack
-from bot.script import Report, Script, Talk, _wrong_answers
+from bot import scenes
+from bot.demo import Narrator
+from bot.script import (
+    Report,
+    Script,
+    check_sessions,
+    wrong_answers,
+    wrong_marks,
+    wrong_steps,
+    wrong_streams,
+)
+from bot.stage import Talk
+from router import clock
 from router.runtime.client import Runtime
 from router.runtime.local import LocalRuntime
 from store.embedded import temporary_data_dir
 from tests.chaos.processes import ENCRYPTION_KEYS, Process, Processes, processes
+from tests.harness import World
 from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(120)
@@ -59,9 +71,23 @@ async def test_once_plays_a_conversation_shows_it_and_exits_0(commands):
     assert (result.code, result.stderr) == (0, "")
     assert re.search(r"ada +Which planet is the largest\?\n +threadline +You said:", result.stdout)
     assert "grace  <@U0THREADLINE> count to three" in result.stdout
-    assert len(re.findall(r"sesn_\w+", result.stdout)) == 5
+    assert len(re.findall(r"sesn_\w+", result.stdout)) == 9
     assert "One session per thread" in result.stdout
     assert "wrong" not in result.stdout
+    shown = " ".join(result.stdout.split())
+    assert re.search(r"!slow 2\.5 threadline .* seen it grows: \d+, \d+, \d+", shown)
+    assert "seen a card shows the step bash: in progress, and complete at the end" in shown
+    assert "seen grace presses Stop" in shown
+    assert "threadline Stopped by grace." in shown
+    waited = re.escape(
+        "grace we release on Monday "
+        "seen threadline marks it while it waits :hourglass_flowing_sand: "
+        "seen edited while it waited; it read: we release on Friday "
+        "seen the mark goes when its turn begins "
+        "threadline (to grace alone) "
+    ).replace(":hourglass_flowing_sand:", r"\S+")  # the console may draw it
+    assert re.search(waited + ".*Yours is number 2 of those that wait", shown)
+    assert 'threadline You said: "did the tests pass?" and "we release on Monday"' in shown
 
 
 async def test_once_in_json_and_again_on_the_same_data(commands, data_dir):
@@ -69,9 +95,9 @@ async def test_once_in_json_and_again_on_the_same_data(commands, data_dir):
         result = await commands.run("demo", "--once", "--json", "--data-dir", str(data_dir))
         report = result.json()
         assert (result.code, report["wrong"]) == (0, [])
-        assert [len(t["said"]) for t in report["threads"]] == [6, 4, 4, 3, 2]
-        assert len({s["runtime"] for s in report["sessions"]}) == 5
-        assert len({s["id"] for s in report["sessions"]}) == 5
+        assert [len(t["said"]) for t in report["threads"]] == [6, 4, 4, 3, 2, 3, 3, 4, 11]
+        assert len({s["runtime"] for s in report["sessions"]}) == 9
+        assert len({s["id"] for s in report["sessions"]}) == 9
 
 
 async def test_once_fails_where_the_database_does_not_keep_one_session_per_thread(
@@ -89,6 +115,26 @@ async def test_once_fails_where_the_database_does_not_keep_one_session_per_threa
     assert wrong[0].endswith("Threadline said 503, 503, 503, 503")
 
 
+@pytest.mark.parametrize("answers", ["at once", "slowly"])
+async def test_with_a_real_runtime_no_scene_depends_on_its_words(
+    here: World, monkeypatch: pytest.MonkeyPatch, answers: str
+):
+    """The local one stands in for it; an answer may be whole before it can be stopped."""
+    if answers == "slowly":
+        monkeypatch.setattr(scenes, "_LONG", "!slow 3")
+    async with here.app():
+        report = await Script(here.slack, None).play()
+    assert report.wrong == []
+    said = {t["title"]: [line["text"] for line in t["said"]] for t in report.threads}
+    assert len(said) == 8
+    *_, stopped, waited = said.values()
+    if answers == "at once":
+        assert stopped[-1] == waited[-1] == scenes._TOO_SOON
+    else:
+        assert stopped[-1].startswith("Stopped by grace.")
+        assert waited[-1] == 'You said: "did the tests pass?" and "we release on Monday"'
+
+
 ASKED = Talk("a talk", expected=["Which planet is the largest?", "And the smallest?"])
 RIGHT = ['You said: "Which planet is the largest?"', 'You said: "And the smallest?"']
 
@@ -97,22 +143,99 @@ RIGHT = ['You said: "Which planet is the largest?"', 'You said: "And the smalles
     ("answers", "wrong"),
     [
         (RIGHT, []),
-        ([*RIGHT, RIGHT[1]], ["a talk: 3 answers to 2 messages"]),
-        (RIGHT[:1], ["a talk: 1 answers to 2 messages"]),
-        ([], ["a talk: 0 answers to 2 messages"]),
+        ([*RIGHT, RIGHT[1]], ["a talk: 3 answers where 2 are due"]),
+        (RIGHT[:1], ["a talk: 1 answers where 2 are due"]),
+        ([], ["a talk: 0 answers where 2 are due"]),
         (RIGHT[:1] * 2, [f"a talk: the answer to 'And the smallest?' is {RIGHT[0]!r}"]),
     ],
     ids=["right", "doubled", "missing", "none", "another's"],
 )
 def test_what_once_finds_wrong_with_a_thread(answers, wrong):
-    assert _wrong_answers(ASKED, answers, "http://127.0.0.1") == wrong
-    counted = [w for w in wrong if "answers to" in w]
-    assert _wrong_answers(ASKED, answers, None) == counted  # a real model does not quote
+    assert wrong_answers(ASKED, answers, scripted=True) == wrong
+    counted = [w for w in wrong if "are due" in w]
+    assert wrong_answers(ASKED, answers, scripted=False) == counted  # a real model does not quote
+
+
+def test_what_once_finds_wrong_with_marks():
+    ours, theirs = ({"name": "eyes", "users": [user]} for user in ("UBOT", "UADA"))
+    thread: list[dict[str, Any]] = [{"text": "hello"}, {"text": "more", "reactions": [theirs]}]
+    assert wrong_marks(ASKED, thread, "UBOT") == []
+    thread.append({"text": "and more", "reactions": [theirs, ours]})
+    assert wrong_marks(ASKED, thread, "UBOT") == ["a talk: 'and more' is still marked :eyes:"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "state", "wrong"),
+    [
+        (["One", "One t"], "completed", []),
+        (["One"], "completed", ["a talk: the answer was seen at 1 lengths before it was whole"]),
+        ([], None, ["a talk: the answer was seen at 0 lengths before it was whole"]),
+        (["One", "One t"], "in_progress", ["a talk: 'One two' is still being written"]),
+        (
+            ["One t", "One"],
+            "completed",
+            ["a talk: what was seen of 'One two' is not its beginning"],
+        ),
+        (["One", "Two"], "completed", ["a talk: what was seen of 'One two' is not its beginning"]),
+    ],
+    ids=["right", "once", "never", "unfinished", "shrunk", "another's"],
+)
+def test_what_once_finds_wrong_with_a_stream(seen, state, wrong):
+    talk = Talk("a talk", lengths=2, grown={"1.0": seen} if seen else {})
+    answer = {"ts": "1.0", "text": "One two", "streaming_state": state}
+    assert wrong_streams(talk, [answer]) == wrong
+
+
+@pytest.mark.parametrize(
+    ("seen", "last", "wrong"),
+    [
+        ("in_progress", "complete", []),
+        ("complete", "complete", ["a talk: nobody saw that bash was in progress"]),
+        ("in_progress", "error", ["a talk: the steps in the end are [('bash', 'error')]"]),
+        ("in_progress", None, ["a talk: the steps in the end are []"]),
+    ],
+)
+def test_what_once_finds_wrong_with_the_card_of_a_step(seen, last, wrong):
+    talk = Talk("a talk", steps=["bash"], cards={"1.0": {("bash", seen)}})
+    card = {"type": "task_card", "title": "bash", "status": last}
+    blocks = [{"type": "markdown", "text": "One two"}, *([card] if last else [])]
+    assert wrong_steps(talk, [{"ts": "1.0", "blocks": blocks}]) == wrong
+
+
+@pytest.mark.parametrize(
+    ("sent", "wrong"),
+    [
+        ([["one"], ["(Correction:)\ntwo"]], []),
+        ([["one", "two"], []], []),
+        ([["one"], ["old"]], ["the runtime received 'old' where 'two' was said"]),
+        ([["one"], ["old", "two"]], ["the runtime received 3 messages, and 2 were sent"]),
+        ([["one"], ["two", None]], ["the runtime was stopped 1 times, and Stop pressed 0"]),
+    ],
+    ids=["right", "together", "older", "both", "stopped"],
+)
+def test_what_once_finds_wrong_with_what_the_runtime_received(sent, wrong):
+    """None stands for an interrupt."""
+    sessions = [
+        {
+            "id": f"sesn_{n}",
+            "metadata": {"threadline_session_id": str(n)},
+            "received": [
+                {"type": "user.interrupt"}
+                if text is None
+                else {"type": "user.message", "content": [{"text": "<input />"}, {"text": text}]}
+                for text in texts
+            ],
+        }
+        for n, texts in enumerate(sent)
+    ]
+    report = Report()
+    check_sessions(report, [Talk("a", texts=["one"]), Talk("b", texts=["two"])], sessions, set())
+    assert report.wrong == wrong
 
 
 @pytest.mark.parametrize("doubled", [False, True])
 async def test_what_once_finds_wrong_with_sessions(doubled):
-    async with LocalRuntime() as runtime, LocalSlack() as slack, aiohttp.ClientSession() as http:
+    async with LocalRuntime() as runtime:
         client = Runtime(api_key="local", base_url=runtime.url, max_streams=1)
         agent = await client.create_agent(name="demo", model="claude-sonnet-5-5", system="Help.")
         environment = await client.create_environment(name="demo")
@@ -127,11 +250,9 @@ async def test_what_once_finds_wrong_with_sessions(doubled):
                 made, [{"type": "user.message", "content": [{"type": "text", "text": "hello"}]}]
             )
         await client.close()
-        script = Script(slack, runtime.url)
-        script._http = http
-        script._talks = [Talk("a talk", root="1.0", expected=["hello"])]
         report = Report()
-        await script._check_sessions(report)
+        talk = Talk("a talk", root="1.0", texts=["hello"])
+        check_sessions(report, [talk], runtime.state()["sessions"], set())
     assert report.wrong == (
         [
             "1 threads have 2 runtime sessions for 1 sessions of ours",
@@ -235,6 +356,21 @@ async def test_it_shows_where_everything_is_and_what_is_said(commands, data_dir)
     process.signal(signal.SIGINT)
     assert await process.ended() == 0
     assert "Stopped." in process.stdout
+
+
+async def test_an_answer_is_told_once_it_is_whole(here: World):
+    narrator = Narrator(here.slack)
+    async with here.app():
+        asked = await here.slack.say("ada", "general", "@threadline !slow 2")
+        told: list[str] = []
+        while not any("sentence 12 " in line for line in told):
+            told += narrator.news()
+            await clock.sleep(0.01)
+        await here.answers(asked.channel, asked.ts, 1)
+    assert any(call.method == "chat.appendStream" for call in here.slack.calls)
+    assert [line[:40] for line in told if "threadline:" in line] == [
+        "general · threadline: This is sentence 1"
+    ]
 
 
 async def test_a_taken_port_is_replaced_by_a_free_one_unless_it_was_asked_for(commands, data_dir):
