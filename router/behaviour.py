@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from router.errors import ConfigurationError
 
+Mentions = Literal["none", "people", "all"]
+
 _log = structlog.get_logger(__name__)
 
 
@@ -23,6 +25,8 @@ class Behaviour(BaseModel):
     """The answer is shown while it is being written."""
     footer: bool = False
     """A finished answer says what it cost and how long it took."""
+    mentions: Mentions = "none"
+    """Whom an answer may notify by a mention: nobody, single people, or groups and channels too."""
 
 
 class AgentSettings(Behaviour):

@@ -1,15 +1,31 @@
 """How an agent behaves by its settings, per agent and per channel."""
 
+from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
 
 from bot import admin
 from bot.local.model import Message
+from router.clock import Backoff
 from router.errors import ConfigurationError
-from router.turns import run
-from tests.harness import World, shown
+from router.turns import ending, run
+from tests.flows.streams import (
+    answered,
+    ask,
+    messages,
+    quicken,
+    said,
+    streaming,
+    words_come,
+)
+from tests.harness import TIMING, World, shown
 from tests.support import eventually
+
+# A send's deadline is half the lease, and what became of it is looked up only after that.
+QUICK = replace(TIMING, lease=1.6)
+LOST = ["drop_after", "drop_before", "server_error", "unavailable", "stall", "silence"]
 
 
 async def set_to(here: World, **settings: Any) -> None:
@@ -67,20 +83,114 @@ async def test_a_stop_after_a_steer_stops_the_turn(here: World):
     assert [turn["state"] for turn in await here.turns()] == ["interrupted"]
 
 
-@pytest.mark.parametrize("kind", ["drop_after", "drop_before", "server_error"])
-async def test_a_steer_whose_answer_is_lost_is_answered_once(here: World, kind: Any):
+@pytest.mark.parametrize("kind", LOST)
+async def test_a_steer_whose_answer_is_lost_is_one_interrupt_and_one_message(
+    here: World, monkeypatch: pytest.MonkeyPatch, kind: Any
+):
+    monkeypatch.setattr(ending, "_RUNTIME_BACKOFF", Backoff(first=0.05, most=0.1))
+    await set_to(here, busy="steer")
+    async with here.app(timing=QUICK):
+        asked = await working(here)
+        fault = here.runtime.fault(kind, route="events.send", seconds=600)
+        await here.slack.say("grace", asked.channel, "no, this", thread_ts=asked.ts)
+        await joined_once(here, asked)
+    assert fault.hits == 1
+
+
+@pytest.mark.parametrize("kind", ["silence", "stall"])
+async def test_a_steer_whose_sender_is_gone_is_one_interrupt_and_one_message(
+    here: World, kind: Any
+):
+    """The holder ends while its request is out: it never arrived, or took effect unanswered."""
+    await set_to(here, busy="steer")
+    async with here.app(timing=QUICK):
+        asked = await working(here)
+        fault = here.runtime.fault(kind, route="events.send", seconds=600)
+        await here.slack.say("grace", asked.channel, "no, this", thread_ts=asked.ts)
+        await eventually(lambda: fault.hits == 1)
+    states = await here.rows("SELECT state FROM session_inputs ORDER BY order_key")
+    assert [row["state"] for row in states] == ["sent", "sending"]
+    async with here.app(timing=QUICK):
+        await joined_once(here, asked)
+
+
+async def test_a_lost_steer_that_finds_the_turn_ended_makes_the_next_one(here: World):
+    await set_to(here, busy="steer")
+    async with here.app(timing=QUICK):
+        asked = await working(here)
+        fault = here.runtime.fault("silence", route="events.send")
+        await here.slack.say("grace", asked.channel, "no, this", thread_ts=asked.ts)
+        await eventually(lambda: fault.hits == 1)
+    here.runtime.release()
+    await eventually(lambda: here.runtime.sessions()[0]["status"] == "idle")
+    async with here.app(timing=QUICK):
+        posts = await here.answers(asked.channel, asked.ts, 2)
+    assert posts == ['You said: "first"', 'You said: "no, this"']
+    assert sent(here) == ["user.message", "user.message"]
+
+
+async def joined_once(here: World, asked: Message) -> None:
+    """The message joined the turn together with its interrupt, and there is one answer."""
+    joined = ["user.message", "user.interrupt", "user.message"]
+    await eventually(lambda: sent(here) == joined, says="a steer")
+    here.runtime.release()
+    assert await here.answers(asked.channel, asked.ts, 1) == ['You said: "no, this"']
+    assert sent(here) == joined
+    assert [turn["state"] for turn in await here.turns()] == ["completed"]
+
+
+# ------------------------------------------------------------------ steer, while words are seen
+
+
+@pytest.fixture
+def stream(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers are streamed at once, and their time stands still."""
+    quicken(monkeypatch)
+    here.runtime.world.pace.set_rate(0)
+
+
+@pytest.mark.usefixtures("stream")
+async def test_a_steer_in_the_middle_of_a_sentence_ends_as_one_exact_answer(here: World):
     await set_to(here, busy="steer")
     async with here.app():
-        asked = await working(here)
-        here.runtime.fault(kind, route="events.send")
-        await here.slack.say("grace", asked.channel, "no, this", thread_ts=asked.ts)
+        asked = await ask(here, "!slow 30")
+        await eventually(here.runtime.sessions)
+        await words_come(here, 3)
+        stream = await streaming(here, asked, words=3)
+        await here.slack.say("grace", asked.channel, "!slow 10", thread_ts=asked.ts)
         await eventually(lambda: sent(here).count("user.message") == 2)
-        here.runtime.release()
-        await eventually(lambda: here.bot_posts(asked.channel, asked.ts))
-        await here.at_rest()
-    posts = here.bot_posts(asked.channel, asked.ts)
-    assert posts[-1].endswith('You said: "no, this"')
-    assert here.sent_texts() == ["first", "no, this"]
+        await words_come(here, 5)
+        meanwhile = await eventually(lambda: goes_on(here, stream, " …\n\n"))
+        assert said("!slow 30").startswith(meanwhile.partition(" …")[0])
+        here.runtime.world.pace.set_rate(inf)
+        done = await answered(here, asked, said("!slow 10"))
+    assert done.ts == stream.ts
+    assert [turn["state"] for turn in await here.turns()] == ["completed"]
+
+
+def goes_on(here: World, stream: Message, after: str) -> str:
+    """What a stream shows, once there is something behind these characters."""
+    now = here.slack.workspace.state.message(stream.channel, stream.ts)
+    return now.text if now is not None and now.text.partition(after)[2] else ""
+
+
+@pytest.mark.usefixtures("stream")
+async def test_a_steer_behind_a_full_message_leaves_the_new_answer_alone_and_whole(
+    here: World, monkeypatch: pytest.MonkeyPatch
+):
+    """What was shown before reached into a second message; the new answer is as long as both."""
+    monkeypatch.setattr("bot.streams._PART_BYTES", 600)
+    await set_to(here, busy="steer")
+    new = "\n\n".join(f"Paragraph {n} of the new answer." for n in range(60))
+    async with here.app():
+        asked = await ask(here, "!slow 60 2")
+        await eventually(here.runtime.sessions)
+        await words_come(here, 5)
+        await streaming(here, asked)
+        while len(messages(here, asked)) < 2:
+            await words_come(here, 1)
+        await here.slack.say("grace", asked.channel, f"!echo {new}", thread_ts=asked.ts)
+        await answered(here, asked, new)
 
 
 async def test_what_holds_in_one_channel_does_not_hold_in_another(here: World):

@@ -28,7 +28,7 @@ def test_a_channel_overrides_only_what_it_names():
 
 def test_without_settings_messages_wait_and_answers_are_streamed():
     assert behaviour_of({}, "C1") == Behaviour(
-        busy="queue", collect_seconds=3, stream=True, footer=False
+        busy="queue", collect_seconds=3, stream=True, footer=False, mentions="none"
     )
 
 
@@ -38,6 +38,7 @@ def test_without_settings_messages_wait_and_answers_are_streamed():
         ('{"busi": "steer"}', "busi: Extra inputs"),
         ('{"busy": "dance"}', "busy: Input should be 'queue', 'steer' or 'collect'"),
         ('{"collect_seconds": 0}', "collect_seconds: "),
+        ('{"mentions": "groups"}', "mentions: Input should be 'none', 'people' or 'all'"),
         ('{"channels": {"C1": {"foot": 1}}}', "channels.C1.foot: Extra inputs"),
         ("[]", "settings: "),
         ("{", "settings: Invalid JSON"),

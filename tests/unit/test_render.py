@@ -68,8 +68,7 @@ def test_every_part_fits_and_says_something(text: str, limit: int):
 def test_a_part_adds_only_frames_and_marks_to_its_slice(text: str, limit: int):
     """Independent of how frames are made: what is posted, without the first and last lines added, is shown."""
     for piece in pieces(text, limit):
-        core = piece.source.strip("\n").rstrip()
-        assert _without_numbers(core) in _without_numbers(piece.text)
+        assert _bare(piece.source) in _bare(piece.text)
 
 
 @given(
@@ -85,8 +84,8 @@ def _code(markdown: str) -> str:
     return "".join(token.content for token in MARKDOWN.parse(markdown) if token.type == "fence")
 
 
-def _without_numbers(text: str) -> str:
-    return re.sub(r"\d+", "", text)
+def _bare(text: str) -> str:
+    return re.sub(r"\d+|\s+", "", text)
 
 
 @given(st.text(max_size=3000), st.integers(60, 400))
@@ -197,6 +196,7 @@ def test_a_long_reply_is_cut_quickly_at_the_usual_limit():
         "hey @Channel!",
         "`@here`",
         "```\n<!channel>\n```",
+        "<@S0OPS>",
     ],
 )
 def test_mentions_by_the_agent_reach_nobody(live: str):
@@ -211,7 +211,7 @@ def test_mentions_by_the_agent_reach_nobody(live: str):
     [
         "bob@here.com",
         "@hereby",
-        "<https://example.com|page>",
+        "<https://example.com>",
         "<#C0X|general>",
         "List<@NonNull T>",
         "<!-- a comment -->",
@@ -247,6 +247,52 @@ def test_the_fallback_fits_and_is_escaped(text: str):
     shown = fallback_text(text)
     assert len(shown) <= FALLBACK_LIMIT
     assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", shown)
+
+
+@pytest.mark.parametrize("live", ["<\0!channel>", "@\0here", "<@\0U0ANN>"])
+def test_a_character_that_is_left_out_revives_no_mention(live: str):
+    assert not LIVE.search(defuse(live))
+
+
+PEOPLE = "<@U0ANN> and <@W0BOB|bob>"
+EVERYBODY = [
+    "<!channel>",
+    "<!here|here>",
+    "<!everyone>",
+    "<!subteam^S0OPS|@ops>",
+    "@here",
+    "<@S0X>",
+]
+
+
+@pytest.mark.parametrize("group", EVERYBODY)
+def test_the_settings_allow_mentions_of_people_or_all(group: str):
+    text = f"{PEOPLE} and {group}"
+    assert defuse(text, "all") == text
+    assert parts(text, mentions="all") == [text]
+    some = defuse(text, "people")
+    assert some.startswith(f"{PEOPLE} and ")
+    assert some.replace("\u2060", "") == text
+    assert some != text
+    assert not LIVE.search(some.removeprefix(PEOPLE))
+    assert parts(text, mentions="people") == [some]
+
+
+def test_the_fallback_keeps_the_mentions_that_are_allowed():
+    text = "<@U0ANN|<b>> <@U0ANN|ann> & <!subteam^S0OPS|@ops> <!here> <b>"
+    assert fallback_text("<@U0ANN> <b>") == "&lt;\u2060@U0ANN&gt; &lt;b&gt;"
+    assert fallback_text(text, "people") == (
+        "&lt;@U0ANN|&lt;b&gt;&gt; <@U0ANN> &amp; &lt;\u2060!subteam^S0OPS|@ops&gt; "
+        "&lt;\u2060!here&gt; &lt;b&gt;"
+    )
+    assert fallback_text("<!subteam^S0OPS|@ops> <!here> <#C0X>", "all") == (
+        "<!subteam^S0OPS> <!here> &lt;#C0X&gt;"
+    )
+
+
+def test_the_fallback_says_a_host_once():
+    said = defuse("[page](https://example.com/x) (old), [a](https://b.example) (b.example)")
+    assert fallback_text(said) == "page (https://example.com/x) (old), a (https://b.example)"
 
 
 def test_a_cut_fallback_says_so():
