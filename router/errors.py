@@ -10,7 +10,9 @@ ThreadlineError
     └── RuntimeGone        the runtime session does not exist any more
 """
 
-from typing import Self
+from typing import ClassVar, Self
+
+from router.notices import Trouble
 
 
 class ThreadlineError(Exception):
@@ -31,23 +33,34 @@ class AcceptUnavailable(ThreadlineError):
 
 
 class RuntimeFailure(ThreadlineError):
-    """A call to the agent runtime failed."""
+    """A call to the agent runtime failed. `trouble` is what a person is told of it."""
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    usual: ClassVar[Trouble] = Trouble.FAILED
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, trouble: Trouble | None = None
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.trouble = trouble or self.usual
 
 
 class RuntimeAway(RuntimeFailure):
     """The call did not take effect: the runtime is not reachable, or asked us to wait."""
 
+    usual = Trouble.RUNTIME_AWAY
+
 
 class RuntimeUnclear(RuntimeFailure):
     """The call may have taken effect: its answer was lost."""
 
+    usual = Trouble.RUNTIME_AWAY
+
 
 class RuntimeRefused(RuntimeFailure):
     """The runtime refused the call."""
+
+    usual = Trouble.REFUSED
 
     @property
     def waits_for_answers(self) -> bool:
@@ -57,3 +70,5 @@ class RuntimeRefused(RuntimeFailure):
 
 class RuntimeGone(RuntimeFailure):
     """The runtime session does not exist any more, or is archived there."""
+
+    usual = Trouble.CONTEXT_LOST

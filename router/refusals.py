@@ -1,20 +1,26 @@
 """What goes no further than the door, and the sentence that is said about it, where there is one."""
 
 from typing import Literal
+from uuid import NAMESPACE_OID, uuid5
+
+import structlog
 
 from router import notices
+from router.notices import Notice, Trouble
 from router.routing import Arrival, Outcome, Turned
 from store import agents, outbox
 from store.database import Connection
 from store.outbox import Effect, Place
 
-# reason: kind of write, what it says; {user} {ts} make it once per person or per message
-_SENTENCES = {
-    "stranger": ("private", "notice:stranger:{user}", notices.STRANGER),
-    "archived": ("private", "notice:archived:{ts}", notices.ARCHIVED),
-    "no_agent": ("notice", "notice:no_agent:{ts}", notices.NO_AGENT),
-    "bare_mention": ("notice", "notice:help:{ts}", notices.HELP),
-    "joined": ("notice", "notice:hello", notices.HELLO),
+_log = structlog.get_logger(__name__)
+
+# reason: key, what it says; {user} {ts} make it once per person or per message
+_SENTENCES: dict[str, tuple[str, Trouble | str]] = {
+    "stranger": ("notice:stranger:{user}", Trouble.STRANGER),
+    "archived": ("notice:archived:{ts}", Trouble.ARCHIVED),
+    "no_agent": ("notice:no_agent:{ts}", Trouble.NO_AGENT),
+    "bare_mention": ("notice:help:{ts}", notices.HELP),
+    "joined": ("notice:hello", notices.HELLO),
 }
 
 
@@ -50,10 +56,25 @@ def _place(arrival: Arrival, route: agents.Route) -> Place:
 
 
 def _sentence(item: Turned) -> Effect:
-    kind, key, text = _SENTENCES[item.reason]
+    pattern, says = _SENTENCES[item.reason]
     arrival = item.arrival
-    return Effect(
-        effect_key=key.format(user=arrival.user_id, ts=arrival.ts),
-        kind=kind,
-        body=notices.Notice(text).body() | {"user": arrival.user_id},
+    key = pattern.format(user=arrival.user_id, ts=arrival.ts)
+    notice = _told(says, f"{arrival.conversation_key} {key}")
+    _log.info(
+        "arrival.turned_away",
+        conversation=arrival.conversation_key,
+        reason=item.reason,
+        reference=notice.reference,
     )
+    return Effect(
+        effect_key=key,
+        kind="private" if notice.private else "notice",
+        body=notice.body() | {"user": arrival.user_id},
+    )
+
+
+def _told(says: Trouble | str, once: str) -> Notice:
+    """`once` names the write: an arrival that comes again is told with the same reference."""
+    if isinstance(says, Trouble):
+        return notices.about(says, uuid5(NAMESPACE_OID, once))
+    return Notice(says)

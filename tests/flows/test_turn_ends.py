@@ -1,8 +1,10 @@
 """How turns end: each end is an answer or a plain sentence whose reference stands in the logs."""
 
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +12,15 @@ from structlog.testing import capture_logs
 
 from bot.local.model import Message
 from router import notices
+from router.clock import Backoff
+from router.notices import Trouble
 from router.runtime.client import Runtime
-from router.runtime.local.brain import script
+from router.runtime.local.brain import ERRORS, script
+from router.runtime.local.faults import FaultKind
 from router.turns import ending
-from tests.harness import World
+from store import agents, sessions
+from tests.harness import TIMING, World, shown
+from tests.logs import real_logs
 from tests.support import eventually
 
 REFERENCE = re.compile(r"Reference: (\w+)")
@@ -35,16 +42,25 @@ def reference_in(post: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("word", "reason"),
+    ("word", "reason", "said"),
     [
-        ("!refuse", "refusal"),
-        ("!budget", "budget_reached"),
-        ("!error", "retries_exhausted"),
-        ("!error terminal", "terminated"),
+        ("!refuse", "refusal", notices.words(Trouble.REFUSAL)),
+        ("!budget", "budget_reached", notices.words(Trouble.BUDGET_REACHED)),
+        (
+            "!error exhausted unknown_error",
+            "retries_exhausted",
+            notices.words(Trouble.RETRIES_EXHAUSTED),
+        ),
+        ("!error terminal", "terminated", notices.words(Trouble.TERMINATED, anew=True)),
+        (
+            "!error terminal billing_error",
+            "terminated",
+            notices.words(Trouble.BILLING, anew=True),
+        ),
     ],
 )
 async def test_an_end_in_trouble_is_said_with_a_reference_that_finds_it_in_the_logs(
-    here: World, word: str, reason: str
+    here: World, word: str, reason: str, said: str
 ):
     with capture_logs() as logged:
         async with here.app():
@@ -53,11 +69,182 @@ async def test_an_end_in_trouble_is_said_with_a_reference_that_finds_it_in_the_l
             (post,) = here.shown(asked.channel, asked.ts)
             assert here.slack.shown_status(asked.channel, asked.ts) == "active"
     reference = reference_in(post)
-    assert post == f"{notices.end_of_turn(reason, '').text}\nReference: {reference}"
-    (line,) = [entry for entry in logged if entry.get("reference") == reference]
-    assert (line["event"], line["reason"]) == ("turn.ended", reason)
+    assert post == f"{said}\nReference: {reference}"
+    told, ended = [entry for entry in logged if entry.get("reference") == reference]
+    assert told["event"] == "trouble.told"
+    assert (ended["event"], ended["reason"]) == ("turn.ended", reason)
     (turn,) = await here.turns()
     assert (turn["state"], turn["stop_reason"]) == ("failed", reason)
+
+
+async def said_of(here: World, words: list[str]) -> dict[str, str]:
+    """What is said about each, asked in threads of their own side by side."""
+    asked = {word: await ask(here, word) for word in words}
+    return {word: (await here.answers(m.channel, m.ts, 1))[0] for word, m in asked.items()}
+
+
+async def test_what_the_runtime_gave_up_on_is_told_by_its_own_name(here: World):
+    async with here.app():
+        said = await said_of(here, [f"!error exhausted {kind}" for kind in ERRORS])
+    assert len(set(said.values())) == len(ERRORS) == 15
+    for kind in ERRORS.keys() - {"unknown_error"}:
+        told = notices.words(Trouble(kind), server="linear" if kind.startswith("mcp_") else "")
+        assert said[f"!error exhausted {kind}"] == told
+
+
+# ------------------------------------------------------------------ the runtime says no
+
+NO: list[tuple[FaultKind, Trouble]] = [
+    ("unauthorized", Trouble.KEY_REFUSED),
+    ("unpaid", Trouble.BILLING),
+    ("forbidden", Trouble.KEY_FORBIDDEN),
+    ("too_large", Trouble.TOO_LARGE),
+    ("refused", Trouble.REFUSED),
+]
+
+
+async def test_a_refused_message_is_told_why_and_the_next_is_answered(here: World):
+    async with here.app():
+        asked = await ask(here, "one")
+        await here.answers(asked.channel, asked.ts, 1)
+        for n, (kind, trouble) in enumerate(NO, 2):
+            here.runtime.fault(kind, route="events.send")
+            await follow_up(here, asked, kind)
+            posts = await here.answers(asked.channel, asked.ts, n)
+            assert posts[-1] == notices.words(trouble)
+        await follow_up(here, asked, "last")
+        assert (await here.answers(asked.channel, asked.ts, n + 1))[-1] == 'You said: "last"'
+    assert here.sent_texts() == ["one", "last"]
+
+
+async def test_a_conversation_that_cannot_be_opened_is_told_why(here: World):
+    async with here.app():
+        for kind, trouble in NO:
+            here.runtime.fault(kind, route="sessions.create")
+            asked = await ask(here, kind)
+            (post,) = await here.answers(asked.channel, asked.ts, 1)
+            told = Trouble.NOT_STARTED if trouble is Trouble.REFUSED else trouble
+            assert post == notices.words(told)
+            await follow_up(here, asked, "again")
+            assert (await here.answers(asked.channel, asked.ts, 2))[1] == 'You said: "again"'
+
+
+async def test_a_wrong_key_is_the_admins_matter_in_the_middle_of_a_turn_too(
+    here: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("router.runtime.feed._BACKOFF", Backoff(first=0.05, most=0.1))
+    async with here.app():
+        here.runtime.hold()
+        asked = await ask(here, "hello")
+        await eventually(here.runtime.held)
+        here.runtime.fault("unauthorized", route="events.stream", times=None)
+        here.runtime.fault("cut_stream", event_type="agent.message")
+        here.runtime.release()
+        (post,) = await here.answers(asked.channel, asked.ts, 1)
+    assert post == notices.words(Trouble.KEY_REFUSED)
+
+
+@pytest.mark.parametrize("how", ["unknown", "archived"])
+async def test_an_environment_that_is_gone_is_told_apart_from_the_agent(here: World, how: str):
+    async with here.app(), console(here) as client:
+        if how == "archived":
+            (made,) = (await client._calls.beta.environments.list()).data
+            await client._calls.beta.environments.archive(made.id)
+        else:
+            await here.connection.execute(
+                "UPDATE deployed_agents SET anthropic_environment_id = 'env_no'"
+            )
+        asked = await ask(here, "hello")
+        (post,) = await here.answers(asked.channel, asked.ts, 1)
+    assert post == notices.words(Trouble.ENVIRONMENT_MISSING)
+
+
+async def test_a_message_that_may_not_join_the_turn_is_told_why(here: World):
+    await here.connection.execute("UPDATE deployed_agents SET settings = $1", {"busy": "steer"})
+    async with here.app():
+        here.runtime.hold()
+        asked = await ask(here, "one")
+        await eventually(here.runtime.held)
+        here.runtime.fault("too_large", route="events.send")
+        await follow_up(here, asked, "two")
+        await eventually(lambda: here.bot_posts(asked.channel, asked.ts))
+        here.runtime.release()
+        posts = await here.answers(asked.channel, asked.ts, 2)
+    assert posts == [notices.words(Trouble.TOO_LARGE), 'You said: "one"']
+
+
+@pytest.mark.parametrize(
+    ("kind", "trouble"),
+    [
+        ("drop_before", Trouble.RUNTIME_AWAY),
+        ("rate_limit", Trouble.RUNTIME_LIMITED),
+        ("overloaded", Trouble.RUNTIME_OVERLOADED),
+        ("server_error", Trouble.RUNTIME_BROKEN),
+    ],
+)
+@pytest.mark.parametrize("route", ["sessions.create", "events.send"])
+async def test_a_message_that_waits_for_the_runtime_is_told_what_for(
+    here: World, monkeypatch: pytest.MonkeyPatch, kind: FaultKind, trouble: Trouble, route: str
+):
+    monkeypatch.setattr(ending, "_RUNTIME_BACKOFF", Backoff(first=0.05, most=0.1))
+    here.runtime.fault(kind, route=route, times=None)
+    with capture_logs() as logged:
+        async with here.app(timing=replace(TIMING, lease=1.6)):
+            asked = await ask(here, "hello")
+            await eventually(lambda: here.bot_posts(asked.channel, asked.ts))
+            here.runtime.clear_faults()
+            posts = await here.answers(asked.channel, asked.ts, 2)
+            reference = reference_in(here.shown(asked.channel, asked.ts)[0])
+    assert posts == [notices.words(trouble), 'You said: "hello"']
+    events = {entry["event"] for entry in logged if entry.get("reference") == reference}
+    assert events == {"trouble.told", "runtime.away"}
+
+
+# ------------------------------------------------------------------ references
+
+
+async def test_each_reference_that_a_person_is_shown_stands_in_the_logs(
+    here: World, capfd: pytest.CaptureFixture[str]
+):
+    with real_logs():
+        async with here.app():
+            await here.connection.execute("UPDATE oauth_installs SET allow_guests = false")
+            asked = await here.slack.say("ada", "general", "@threadline !ask")
+            await here.answers(asked.channel, asked.ts, 2)
+            await here.slack.say("ada", "general", "!error terminal", thread_ts=asked.ts)
+            await here.answers(asked.channel, asked.ts, 3)
+            await here.slack.say("connect", "shared", "@threadline hello")
+            await here.slack.say("guest", "general", "@threadline hello")
+            await eventually(lambda: len(here.slack.ephemerals) == 2)
+            await archive_one(here)
+            await here.slack.say("grace", "general", "@threadline two", thread_ts=asked.ts)
+            await eventually(lambda: len(here.slack.ephemerals) == 3)
+            await agents.set_status(here.connection, here.agent_id, "paused")
+            paused = await ask(here, "three")
+            await eventually(lambda: here.shown(paused.channel, paused.ts))
+            posts = here.shown(asked.channel, asked.ts) + here.shown(paused.channel, paused.ts)
+            private = [shown(e) for e in here.slack.ephemerals]
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line[:1] == "{"]
+    (answer,) = [post for post in posts if "bash was denied" in post]
+    referred = [reference_in(post) for post in [*posts, *private] if post != answer]
+    assert len(referred) == 6
+    for reference in referred:
+        assert any((e["event"], e.get("reference")) == ("trouble.told", reference) for e in lines)
+
+
+async def archive_one(here: World) -> None:
+    """Archives the session of the thread that has been answered."""
+    row = await here.row("SELECT session_id AS id FROM agent_turns WHERE number = 1")
+    assert await sessions.request_archive(here.connection, here.agent_id, row["id"])
+    query = "SELECT status FROM agent_sessions WHERE id = $1"
+    await eventually(lambda: is_archived(here, query, row["id"]))
+
+
+async def is_archived(here: World, query: str, session_id: Any) -> bool:
+    return bool((await here.row(query, session_id))["status"] == "archived")
+
+
+# ------------------------------------------------------------------ after an end
 
 
 @pytest.mark.parametrize("word", ["!refuse", "!error", "!error terminal"])
@@ -77,7 +264,7 @@ async def test_at_the_budgets_cap_each_message_is_told_so(here: World):
         await here.answers(asked.channel, asked.ts, 1)
         await follow_up(here, asked, "more")
         posts = await here.answers(asked.channel, asked.ts, 2)
-    assert set(posts) == {notices.end_of_turn("budget_reached", "").text}
+    assert set(posts) == {notices.words(Trouble.BUDGET_REACHED)}
     assert here.slack.shown_status(asked.channel, asked.ts) == "active"
 
 
@@ -126,7 +313,7 @@ async def test_a_long_answer_comes_in_parts_in_order_and_nothing_is_lost(here: W
     for pattern in (
         r"^## Section \d+",
         r"^def section_\d+",
-        r"^Paragraph \d+ .*",
+        r"^Paragraph \d+ has .*\]\(https://example\.com/\d+\)",
         r"^\| apples .*",
     ):
         found = re.findall(pattern, joined, re.MULTILINE)
@@ -143,10 +330,22 @@ async def test_a_long_answer_comes_in_parts_in_order_and_nothing_is_lost(here: W
 @pytest.mark.parametrize(
     ("word", "sentence", "closing"),
     [
-        ("!ask", notices.held_call("bash"), "bash was denied: "),
-        ("!ask linear.create_issue", notices.held_call("linear.create_issue"), "was denied: "),
-        ("!custom", notices.unserved_tool("lookup_order"), "lookup_order failed: "),
-        ("!escalate May I?", notices.unserved_tool("escalate_to_human"), "escalate_to_human fail"),
+        ("!ask", notices.words(Trouble.HELD_CALL, tool="bash"), "bash was denied: "),
+        (
+            "!ask linear.create_issue",
+            notices.words(Trouble.HELD_CALL, tool="linear.create_issue"),
+            "was denied: ",
+        ),
+        (
+            "!custom",
+            notices.words(Trouble.UNSERVED_TOOL, tool="lookup_order"),
+            "lookup_order failed: ",
+        ),
+        (
+            "!escalate May I?",
+            notices.words(Trouble.UNSERVED_TOOL, tool="escalate_to_human"),
+            "escalate_to_human fail",
+        ),
     ],
 )
 async def test_a_held_call_is_declined_and_the_thread_names_the_tool(
@@ -162,11 +361,21 @@ async def test_a_held_call_is_declined_and_the_thread_names_the_tool(
     assert [t["state"] for t in await here.turns()] == ["completed", "completed"]
 
 
+async def test_a_tools_name_is_no_markup_of_slack(here: World):
+    async with here.app():
+        asked = await ask(here, "!ask a<b>&c")
+        posts = await here.answers(asked.channel, asked.ts, 2)
+        seen = here.shown(asked.channel, asked.ts)
+    said = notices.words(Trouble.HELD_CALL, tool="a<b>&c")
+    assert posts[0] == said.replace("a<b>&c", "a&lt;b&gt;&amp;c")
+    assert seen[0].startswith(said)
+
+
 async def test_seven_held_calls_are_each_declined_once(here: World):
     async with here.app():
         asked = await ask(here, "!ask7")
         posts = await here.answers(asked.channel, asked.ts, 8)
-        assert posts.count(notices.held_call("bash")) == 7
+        assert posts.count(notices.words(Trouble.HELD_CALL, tool="bash")) == 7
         (reply,) = [post for post in posts if post.count("bash was denied") == 7]
         assert reply.startswith("These need a confirmation each.")
     (session,) = here.runtime.sessions()
@@ -228,7 +437,7 @@ async def test_a_message_that_the_runtime_threw_away_is_sent_again(
         await flush_one(here, client, asked, session["id"])
         posts = await here.answers(asked.channel, asked.ts, 3)
     assert posts[1:] == [
-        notices.RETRYING,
+        notices.words(Trouble.RETRYING),
         'You said: "keep me"',
     ]
     assert here.sent_texts() == ["one", "!error", "keep me", "keep me"]
