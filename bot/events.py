@@ -289,11 +289,19 @@ def _channel_type(event: Json) -> ChannelType:
 
 
 def _revision(event: Json, post: Json) -> str | None:
+    """When the words were edited: Slack tells whole seconds, within which its event's time decides.
+
+    Only message_changed has a time of its own; app_mention repeats that of the message.
+    """
     edited = post.get("edited")
     if not edited:
         return None
     stamp = edited.get("ts") if isinstance(edited, dict) else None
-    return timestamp(stamp or event.get("event_ts") or event.get("ts"))
+    told = event.get("event_ts") or event.get("ts")
+    if not stamp or not told or post is event:
+        return timestamp(stamp or told)
+    second = timestamp(stamp)
+    return min(max(second, timestamp(told)), f"{second.partition('.')[0]}.999999")
 
 
 def _files(post: Json) -> tuple[SlackFile, ...]:

@@ -66,14 +66,29 @@ async def take_back(connection: Connection, withdrawn: list[Followed]) -> set[st
 
 
 async def gone(connection: Connection, agent_id: UUID, session_id: UUID) -> list[Effect]:
-    """What takes the marks away from messages that wait no more; each is given once."""
+    """What takes the marks away from messages that wait no more; each is given once.
+
+    A mark that was not made yet is not made any more.
+    """
     over = await inputs.hide_waiting(connection, agent_id, session_id)
-    return [_reaction(input_id, str(ts), add=False) for input_id, ts in over]
+    if not over:
+        return []
+    keys = [_key(input_id, add=True) for input_id, _ in over]
+    unmade = await outbox.withdraw(connection, agent_id, session_id, keys)
+    return [
+        _reaction(input_id, str(ts), add=False)
+        for input_id, ts in over
+        if _key(input_id, add=True) not in unmade
+    ]
+
+
+def _key(input_id: UUID, *, add: bool) -> str:
+    return f"waiting:{input_id}:{'shown' if add else 'gone'}"
 
 
 def _reaction(input_id: UUID, ts: str, *, add: bool) -> Effect:
     return Effect(
-        effect_key=f"waiting:{input_id}:{'shown' if add else 'gone'}",
+        effect_key=_key(input_id, add=add),
         kind="reaction",
         body={"name": _REACTION, "ts": ts, "add": add},
         lane=f"waiting:{input_id}",

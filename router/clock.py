@@ -33,6 +33,11 @@ def jittered(seconds: float) -> float:
     return seconds * random.uniform(0.8, 1.2)  # noqa: S311  # not a secret
 
 
+def within(seconds: float) -> float:
+    """Some moment of that time, all of them as likely: where replicas that start together begin."""
+    return random.uniform(0, seconds)  # noqa: S311  # not a secret
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Growing waits: `first` doubled at each failure, up to `most`, with jitter. Seconds."""

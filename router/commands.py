@@ -30,19 +30,21 @@ async def obey(connection: Connection, item: Followed, session_id: UUID) -> bool
 
 
 async def _stop(connection: Connection, item: Followed, session_id: UUID) -> bool:
-    """An interrupt for the turn in flight; one that comes after the end says nothing."""
-    agent_id = item.thread.deployed_agent_id
+    """An interrupt for the turn in flight; one that comes after the end says nothing.
+
+    Slack may deliver it late: a turn that answers only what was said after it is not meant.
+    """
+    agent_id, arrival = item.thread.deployed_agent_id, item.arrival
     turn = await turns.live(connection, agent_id, session_id)
-    if turn is None:
+    if turn is None or not await inputs.any_before(connection, agent_id, turn.id, arrival.ts):
         return False
-    arrival = item.arrival
     interrupt = NewInput(
         id=new_id(),
         deployed_agent_id=agent_id,
         workspace_id=item.thread.workspace_id,
         session_id=session_id,
         kind="interrupt",
-        body={"turn": str(turn.id), "user": arrival.user_id},
+        body={"turn": str(turn.id), "user": arrival.user_id, "team": arrival.actor_team_id},
         order_key=arrival.ts,
         dedupe_key=arrival.dedupe_key,
         slack_event_id=arrival.slack_event_id,

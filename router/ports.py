@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 from uuid import UUID
 
+from router.behaviour import Mentions
 from store.leases import Held
 
 Status = Literal["processing", "active", "suspended"]
@@ -20,11 +21,15 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who speaks. `welcome` is False only for a guest where the install's setting allows none."""
+    """Who speaks. `welcome` is False only for a guest where the install's setting allows none.
+
+    `outsider`: known to be of another organisation, and not let in by the install's policy.
+    """
 
     id: str
     name: str
     welcome: bool = True
+    outsider: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +60,15 @@ class Preview(Protocol):
 class Previews(Protocol):
     """Opens previews, and finds what an interrupted one left behind."""
 
-    def open(self, held: Held, turn_id: UUID, user_id: str, team_id: str | None) -> Preview:
-        """A preview of a turn that answers this person."""
+    def open(
+        self,
+        held: Held,
+        turn_id: UUID,
+        user_id: str,
+        team_id: str | None,
+        mentions: Mentions = "none",
+    ) -> Preview:
+        """A preview of a turn that answers this person, with the mentions that stay."""
         ...
 
     async def settle(self, held: Held, turn_id: UUID) -> None:
@@ -75,10 +87,10 @@ class Conversation(Protocol):
         """Who that is; falls back to the id when it cannot be found out."""
         ...
 
-    def parts(self, markdown: str, *, after: str = "") -> list[str]:
+    def parts(self, markdown: str, *, after: str = "", mentions: Mentions = "none") -> list[str]:
         """Agent text, made inert and split into the messages it will be posted as.
 
-        `after`: what of the same answer stands in earlier messages.
+        `after`: what of the same answer stands in earlier messages. `mentions`: those that stay.
         """
         ...
 

@@ -35,7 +35,10 @@ class NewInput:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a message when another event of it comes; `text` is the newest one seen."""
+    """What is known of a message when another event of it comes.
+
+    `text` is the newest one seen; None where it was cleared, so that no text is the same.
+    """
 
     id: UUID
     deployed_agent_id: UUID
@@ -140,7 +143,10 @@ WHERE deployed_agent_id = $1 AND id = $2 AND revision < $3
 async def note_revision(
     connection: Connection, known_input: Known, revision: Decimal, text: str
 ) -> None:
-    """Notes which revision was seen, and its text: twin events change nothing, a way back does."""
+    """Notes which revision was seen, and its text: twin events change nothing, a way back does.
+
+    A body that was cleared is null and stays so.
+    """
     await connection.execute(
         _NOTE_REVISION, known_input.deployed_agent_id, known_input.id, revision, text
     )
@@ -166,6 +172,19 @@ WHERE c.deployed_agent_id = $1 AND c.session_id = m.session_id AND c.state = 'qu
 async def withdraw(connection: Connection, known_input: Known) -> None:
     """Takes back a waiting message that its author deleted, or its corrections; sent is marked."""
     await connection.execute(_WITHDRAW, known_input.deployed_agent_id, known_input.id)
+
+
+# $1 agent, $2 turn, $3 time
+_ANY_BEFORE = """
+SELECT EXISTS (SELECT FROM session_inputs WHERE deployed_agent_id = $1 AND turn_id = $2
+               AND kind IN ('message', 'correction') AND order_key < $3)
+"""
+
+
+async def any_before(connection: Connection, agent_id: UUID, turn_id: UUID, at: Decimal) -> bool:
+    """True if a message of the turn was said before that time."""
+    found: bool = await connection.fetchval(_ANY_BEFORE, agent_id, turn_id, at)
+    return found
 
 
 # ------------------------------------------------------------------ what shows that they wait
@@ -307,15 +326,55 @@ async def mark_sent(
     )
 
 
+# $1 agent, $2 inputs and $3 runtime events side by side
+_NOTE_COPIES = """
+WITH copies AS (
+    SELECT i.id, s.event
+    FROM unnest($2::uuid[], $3::text[]) AS s (id, event)
+    JOIN session_inputs i ON i.deployed_agent_id = $1 AND i.id = s.id
+    WHERE i.runtime_event_id <> s.event AND NOT COALESCE(i.body->'copies' ? s.event, i.body IS NULL)
+), noted AS (
+    UPDATE session_inputs i
+    SET body = i.body
+        || jsonb_build_object('copies', COALESCE(i.body->'copies', '[]'::jsonb) || c.events)
+    FROM (SELECT id, jsonb_agg(event) AS events FROM copies GROUP BY id) c
+    WHERE i.deployed_agent_id = $1 AND i.id = c.id
+)
+SELECT id, event FROM copies
+"""
+
+
+async def note_copies(
+    connection: Connection, lease: Lease, seen: list[tuple[UUID, str]]
+) -> list[tuple[UUID, str]]:
+    """Which of these runtime events are further copies of inputs that were sent as another event.
+
+    Each is noted and told only once; of a body that was cleared nothing is told any more. Fenced.
+    """
+    rows = await connection.fetch(
+        _NOTE_COPIES, lease.deployed_agent_id, [s[0] for s in seen], [s[1] for s in seen]
+    )
+    return [(row["id"], row["event"]) for row in rows]
+
+
 # $1 agent, $2 inputs
 _UNSEND = """
-UPDATE session_inputs SET state = 'queued', sending_deadline = NULL
-WHERE deployed_agent_id = $1 AND id = ANY($2::uuid[]) AND state = 'sending'
+UPDATE session_inputs i
+SET state = 'queued', sending_deadline = NULL,
+    turn_id = CASE WHEN i.kind IN ('decision', 'interrupt') OR NOT EXISTS (
+        SELECT FROM session_inputs m
+        WHERE m.deployed_agent_id = i.deployed_agent_id AND m.turn_id = i.turn_id
+          AND m.kind IN ('message', 'correction') AND m.state = 'sent'
+    ) THEN i.turn_id END
+WHERE i.deployed_agent_id = $1 AND i.id = ANY($2::uuid[]) AND i.state = 'sending'
 """
 
 
 async def unsend(connection: Connection, lease: Lease, inputs: list[UUID]) -> None:
-    """Sending → queued, for requests that are known not to have arrived; fenced."""
+    """Sending → queued, for requests that are known not to have arrived; fenced.
+
+    Messages that were to join a turn which others have begun belong to no turn again.
+    """
     await connection.execute(_UNSEND, lease.deployed_agent_id, inputs)
 
 

@@ -3,20 +3,32 @@
 The SDK re-sends a POST whose answer was lost, which can double a turn, so its retries are off and
 every failure is sorted into the tree of `router.errors`. Streams have a client of their own: with
 one for both, a thousand open streams would leave no connection for a Stop.
+
+Reads, of which a stream's opening and each page of a list are one, and creates of sessions wait for
+permits; a send never does (platform.claude.com/docs/en/managed-agents/reference, "Rate limits").
 """
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from http import HTTPStatus
+from typing import Any, TypeVar
 
 import aiohttp
 import anthropic
 import httpx2
-from anthropic import AsyncAnthropic, DefaultAioHttpClient
+from anthropic import AsyncAnthropic, AsyncStream, DefaultAioHttpClient
+from anthropic.pagination import AsyncBidirectionalPageCursor, AsyncPageCursor
+from anthropic.types.beta.sessions import BetaManagedAgentsStreamSessionEvents
 
 from router.errors import RuntimeAway, RuntimeGone, RuntimeRefused, RuntimeUnclear
+from router.notices import Trouble
+from router.runtime.budget import Budget, Need
+from store.budgets import Kind
+
+T = TypeVar("T")
 
 Event = dict[str, Any]
 
@@ -25,6 +37,32 @@ _STREAM_SILENCE_SECONDS = 600.0
 _CALLS = 100
 _PAGE = 1000
 _RECENT = 100
+
+# what a refusal says of its cause, the surest first: `error.details.error_code`, `error.type`, status
+_BY_CODE = {
+    "environment_archived": Trouble.ENVIRONMENT_MISSING,
+    "environment_not_found": Trouble.ENVIRONMENT_MISSING,
+    "organization_on_hold": Trouble.BILLING,
+    "contract_spend_limit_reached": Trouble.BILLING,
+    "enforced_spend_limit_reached": Trouble.BILLING,
+    "linked_organization_spend_limit_reached": Trouble.BILLING,
+    "linked_organization_billing_unavailable": Trouble.BILLING,
+}
+_BY_TYPE = {
+    "authentication_error": Trouble.KEY_REFUSED,
+    "permission_error": Trouble.KEY_FORBIDDEN,
+    "billing_error": Trouble.BILLING,
+    "rate_limit_error": Trouble.RUNTIME_LIMITED,
+    "overloaded_error": Trouble.RUNTIME_OVERLOADED,
+}
+_BY_STATUS = {
+    401: Trouble.KEY_REFUSED,
+    402: Trouble.BILLING,
+    403: Trouble.KEY_FORBIDDEN,
+    413: Trouble.TOO_LARGE,
+    429: Trouble.RUNTIME_LIMITED,
+    529: Trouble.RUNTIME_OVERLOADED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +82,25 @@ class RuntimeSession:
 
 
 class Runtime:
-    """Calls to the runtime. Each raises a RuntimeFailure; `deadline` is in seconds."""
+    """Calls to the runtime. Each raises a RuntimeFailure; `deadline` is in seconds.
+
+    Without a budget, as for a few calls made by hand, no call waits for a permit. With one, a call
+    that does may raise what the database raises.
+    """
 
     def __init__(
-        self, *, api_key: str, base_url: str, max_streams: int, deadline: float = 8.0
+        self,
+        *,
+        api_key: str,
+        base_url: str,
+        max_streams: int,
+        deadline: float = 8.0,
+        budget: Budget | None = None,
     ) -> None:
         self._calls = _client(api_key, base_url, _CALLS, httpx2.Timeout(deadline, connect=3.0))
         silence = httpx2.Timeout(_STREAM_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
         self._streams = _client(api_key, base_url, max_streams, silence)
+        self._budget = budget
         self.deadline = deadline
 
     async def close(self) -> None:
@@ -85,43 +134,45 @@ class Runtime:
 
     # -------------------------------------------------------------- sessions
 
+    async def may_create(self, need: Need) -> None:
+        """Returns with the permit for one `create_session`: before its intent is written."""
+        await self._permit("create", need)
+
     async def create_session(
         self, *, agent_id: str, environment_id: str, title: str, metadata: dict[str, str]
     ) -> str:
-        """A new runtime session's id. RuntimeUnclear: look for it by its metadata."""
-        with _sorted_errors():
+        """A new runtime session's id, after `may_create`. RuntimeUnclear: look for its metadata."""
+        async with self._limited("create"):
             session = await self._calls.beta.sessions.create(
                 agent=agent_id, environment_id=environment_id, title=title, metadata=metadata
             )
         return session.id
 
     async def find_sessions(
-        self, *, agent_id: str, since: datetime, metadata: dict[str, str]
+        self, need: Need, *, agent_id: str, since: datetime, metadata: dict[str, str]
     ) -> list[str]:
         """Sessions of an agent made since then that carry this metadata, oldest first."""
-        with _sorted_errors():
-            pages = self._calls.beta.sessions.list(
-                agent_id=agent_id, created_at_gte=since, order="asc", limit=100
-            )
-            return [
-                session.id
-                async for session in pages
-                if metadata.items() <= (session.metadata or {}).items()
-            ]
+        pages = self._calls.beta.sessions.list(
+            agent_id=agent_id, created_at_gte=since, order="asc", limit=100
+        )
+        return [
+            session.id
+            for session in await self._whole(need, pages)
+            if metadata.items() <= (session.metadata or {}).items()
+        ]
 
-    async def session(self, session_id: str) -> RuntimeSession:
+    async def session(self, need: Need, session_id: str) -> RuntimeSession:
         """The session as it is now."""
-        with _sorted_errors():
+        async with self._read(need):
             found = await self._calls.beta.sessions.retrieve(session_id)
         usage = found.usage.to_dict(mode="json", warnings=False)
         archived = found.archived_at is not None
         return RuntimeSession(found.id, found.status, usage, found.metadata or {}, archived)
 
-    async def sessions_running(self) -> list[str]:
+    async def sessions_running(self, need: Need) -> list[str]:
         """All sessions that run, or will again by themselves, at the runtime."""
-        with _sorted_errors():
-            pages = self._calls.beta.sessions.list(statuses=["running", "rescheduling"], limit=100)
-            return [session.id async for session in pages]
+        pages = self._calls.beta.sessions.list(statuses=["running", "rescheduling"], limit=100)
+        return [session.id for session in await self._whole(need, pages)]
 
     async def rename_session(self, session_id: str, title: str) -> None:
         """Gives a session another title."""
@@ -141,17 +192,16 @@ class Runtime:
             answer = await self._calls.beta.sessions.events.send(session_id, events=events)  # type: ignore[arg-type]  # plain dicts of the documented shape
         return [e.to_dict(mode="json", warnings=False) for e in answer.data or []]
 
-    async def history(self, session_id: str, since: datetime | None) -> list[Event]:
+    async def history(self, need: Need, session_id: str, since: datetime | None) -> list[Event]:
         """Events in the order in which they were processed, from `since` on, all pages."""
-        with _sorted_errors():
-            pages = self._calls.beta.sessions.events.list(
-                session_id, order="asc", limit=_PAGE, **_from(since)
-            )
-            return [e.to_dict(mode="json", warnings=False) async for e in pages]
+        pages = self._calls.beta.sessions.events.list(
+            session_id, order="asc", limit=_PAGE, **_from(since)
+        )
+        return [e.to_dict(mode="json", warnings=False) for e in await self._whole(need, pages)]
 
-    async def recent_user_events(self, session_id: str) -> list[Event]:
+    async def recent_user_events(self, need: Need, session_id: str) -> list[Event]:
         """The newest events that we sent, those still queued at the runtime included."""
-        with _sorted_errors():
+        async with self._read(need):
             page = await self._calls.beta.sessions.events.list(
                 session_id,
                 order="desc",
@@ -166,16 +216,62 @@ class Runtime:
         return [e.to_dict(mode="json", warnings=False) for e in page.data]
 
     @asynccontextmanager
-    async def stream(self, session_id: str) -> AsyncIterator[AsyncIterator[Event]]:
+    async def stream(self, need: Need, session_id: str) -> AsyncIterator[AsyncIterator[Event]]:
         """The live tail, open when entered. It may end at any time, and then says nothing more."""
+        async with self._read(need):
+            stream = await self._opened(session_id)
         with _sorted_errors():
-            stream = await self._streams.beta.sessions.events.stream(
-                session_id, event_deltas=["agent.message"]
-            )
             try:
                 yield (e.to_dict(mode="json", warnings=False) async for e in stream)
             finally:
                 await stream.close()
+
+    async def _opened(self, session_id: str) -> AsyncStream[BetaManagedAgentsStreamSessionEvents]:
+        """A stream may be silent for long once it is open; until then it is a call like others."""
+        try:
+            async with asyncio.timeout(self.deadline):
+                return await self._streams.beta.sessions.events.stream(
+                    session_id, event_deltas=["agent.message"]
+                )
+        except TimeoutError as late:
+            raise RuntimeUnclear("the stream was not opened in time") from late
+
+    # -------------------------------------------------------------- permits
+
+    async def _permit(self, kind: Kind, need: Need) -> None:
+        if self._budget is not None:
+            await self._budget.take(kind, need)
+
+    @asynccontextmanager
+    async def _read(self, need: Need) -> AsyncIterator[None]:
+        await self._permit("read", need)
+        async with self._limited("read"):
+            yield
+
+    @asynccontextmanager
+    async def _limited(self, kind: Kind) -> AsyncIterator[None]:
+        """A request that has its permit; when it was one too many, all replicas hear of it."""
+        try:
+            with _sorted_errors():
+                yield
+        except RuntimeAway as away:
+            if self._budget is not None and isinstance(away.__cause__, anthropic.RateLimitError):
+                await self._budget.empty(kind, away.retry_after)
+            raise
+
+    async def _whole(
+        self, need: Need, first: Awaitable[AsyncPageCursor[T] | AsyncBidirectionalPageCursor[T]]
+    ) -> list[T]:
+        """All items of a list, page by page: each is a request of its own."""
+        items: list[T] = []
+        async with self._read(need):
+            page = await first
+        while True:
+            items += page.data or []
+            if not page.has_next_page():
+                return items
+            async with self._read(need):
+                page = await page.get_next_page()
 
 
 def _client(
@@ -226,18 +322,30 @@ def _never_left(cause: BaseException | None) -> bool:
 def _by_status(
     error: anthropic.APIStatusError,
 ) -> RuntimeAway | RuntimeUnclear | RuntimeRefused | RuntimeGone:
-    says = error.api_message or str(error)
+    says, trouble = error.api_message or str(error), _trouble(error)
+    wait = _retry_after(error.response)
+    if error.error_code in _BY_CODE:  # a spending limit is a 429 that no waiting helps
+        return RuntimeRefused(says, trouble=trouble)
     match error.status_code:
         case 404:
             return RuntimeGone(says)
         case 429:
-            return RuntimeAway(says, retry_after=_retry_after(error.response))
+            return RuntimeAway(says, retry_after=wait, trouble=trouble)
         case status if status >= 500 or status == 200:  # noqa: PLR2004  # 200: an error frame in a stream
-            return RuntimeUnclear(says, retry_after=_retry_after(error.response))
+            return RuntimeUnclear(says, retry_after=wait, trouble=trouble or Trouble.RUNTIME_BROKEN)
         case 408 | 409:
             return RuntimeUnclear(says)
         case _:
-            return RuntimeRefused(says)
+            return RuntimeRefused(says, trouble=trouble)
+
+
+def _trouble(error: anthropic.APIStatusError) -> Trouble | None:
+    """What a person is told of a refusal, where it is not just that it was one."""
+    found = _BY_CODE.get(error.error_code or "") or _BY_TYPE.get(error.type or "")
+    if found is None and "budget" in (error.api_message or ""):
+        # at its budget's cap a session takes no message (docs/budgets "Events accepted at the cap")
+        return Trouble.BUDGET_REACHED if error.status_code == HTTPStatus.BAD_REQUEST else None
+    return found or _BY_STATUS.get(error.status_code)
 
 
 def _retry_after(response: httpx2.Response) -> float | None:

@@ -1,0 +1,50 @@
+"""The turn: from an accepted message to the sent reply, whatever dies or fails on the way.
+
+Each row is a point at which a process may be killed, or the other side may fail: what is durable
+there, and how it goes on. Nothing is remembered that is not in PostgreSQL, at the runtime or in
+Slack, so the next holder needs no rescuer: it finds the row, looks, and does what is missing.
+
+Whoever was killed holds its lease until that expires; the next holder claims with a higher epoch, and
+the writes of the earlier one match nothing any more. `tests/chaos/test_crash_points.py` kills a real
+process at each row and checks what a person sees and what the runtime received.
+
+| point | durable there | what happens then |
+| --- | --- | --- |
+| accept.uncommitted | nothing | no 200: Slack sends the event again, anyone accepts it |
+| accept.unknown | pin, session, input; we do not know | 503: Slack sends it again, its key is there |
+| accept.unanswered | pin, session, input | Slack sends it again: a duplicate; a sweep finds the session |
+| accept.answered | pin, session, input | a sweep of any replica finds the session |
+| claim.taken | + lease, epoch | claimable when the lease ends; counted, so that poison is parked |
+| create.intended | + create_started_at | looked for at the runtime by our metadata, twice; then created |
+| create.unanswered | + a runtime session without pointer | found by our metadata, not created again |
+| create.unstored | + a runtime session without pointer | found by our metadata, not created again |
+| begin.committed | + turn, inputs `sending` with a deadline | after it the runtime is asked twice; sent |
+| send.unanswered | + the message at the runtime | found there by the input's id; not sent again |
+| send.unstored | + the message at the runtime | found there by the input's id; not sent again |
+| send.stored | + inputs `sent` | the history is listed from our place, the stream followed |
+| turn.between_events | + events at the runtime | listed again: the same effects under the same keys |
+| interrupt.unanswered | + the interrupt at the runtime | it is there or it is not: never sent to another turn |
+| hold.undecided | + a held call at the runtime | the latest requires_action is found again by listing |
+| hold.decided | + decision | sent after the deadline unless the runtime shows it for its tool call |
+| hold.unstored | + decision at the runtime | found there by its tool call's id; not sent again |
+| stream.intended | + preview `starting` with the time | no stream since then is ours: the reply is posted |
+| stream.unanswered | + a stream in Slack, its ts unknown | found as ours, in progress, since then: adopted |
+| stream.unstored | + a stream in Slack, its ts unknown | found as ours, in progress, since then: adopted |
+| stream.open | + its ts | finished with the exact final text at the turn's end |
+| stream.rolling | + an ended stream, the next not begun | the final text uses the stored offsets |
+| end.uncommitted | as before | the history gives the same end |
+| end.releasing | as before | the same: release and end are one transaction |
+| end.committed | + effects, usage, place; session released | any replica delivers |
+| outbox.claimed | + `sending` with a deadline | after it the thread is read for delivery_id; posted |
+| outbox.unanswered | + the post in Slack | found in the thread by delivery_id; not posted again |
+| outbox.unstored | + the post in Slack | found in the thread by delivery_id; not posted again |
+| outbox.between_parts | + one part `sent` | the next part is `pending`: delivered in order |
+| finish.stopped | + the stream ended in Slack | stopped again (refused, ignored), updated |
+| finish.unstored | + the exact text in Slack | stopped and updated again: the same message |
+| stop.handing_back | as before | the lease was not handed back: it runs out |
+| stop.delivering | + `sending` with a deadline | as outbox.claimed or outbox.unanswered |
+
+Two windows stay that no order of writes closes (engine.md 7): a request that takes effect after its
+sender's deadline, and a read-back that does not show a message yet. There we wait, look twice,
+take away a doubled message when it is found, and count both.
+"""

@@ -1,5 +1,7 @@
 """Every way in which a turn, or the hold on a session, comes to its end: one transaction each."""
 
+from collections.abc import Callable
+from functools import partial
 from itertools import zip_longest
 from typing import Literal
 from uuid import UUID
@@ -9,9 +11,10 @@ import structlog
 from router import clock, notices
 from router.clock import Backoff
 from router.errors import RuntimeFailure, RuntimeGone, RuntimeRefused
-from router.notices import Notice
+from router.notices import Notice, Trouble, about
 from router.ports import Person, Step
-from router.turns import footer, sending
+from router.runtime.budget import Need
+from router.turns import doubles, footer, sending
 from router.turns.engine import (
     Append,
     Engine,
@@ -57,10 +60,10 @@ async def finish(  # all that an end is made of
     async with appending(engine, holding) as append:
         shown = await previews.of_turn(append.connection, held.lease, turn.id)
         used = usage_between(held.usage_snapshot, snapshot) if snapshot else None
-        effects = _spoken(engine, turn, ended, shown, steps)
-        if holding.behaviour.footer and ended.reason == "end_turn" and not ended.interrupted:
-            took = (ended.at or clock.now()) - turn.started_at
-            effects = footer.under(effects, footer.line(took, used))
+        effects = _replies(engine, holding, turn, ended, [p for p in shown if p.slack_ts], steps)
+        if ended.read or not dropped or refused != dropped:
+            effects += _troubled(turn, ended)
+        effects = _with_footer(holding, turn, ended, effects, used)
         effects += [_stopped(turn, stopper, steps)] if ended.interrupted else []
         effects += [_flushed(i, turn) for i in refused]
         words = " ".join([ended.text, *(str(i.body.get("text") or "") for i in mine)])
@@ -74,6 +77,7 @@ async def finish(  # all that an end is made of
         await sessions.turn_ended(append.connection, held.lease, ended.at, snapshot)
         if ended.reason == "terminated":
             await sessions.forget_runtime(append.connection, held.lease)
+        doubled = await doubles.found(append, ended, mine)
         await append.say(effects)
         again = await append.release(wait=_AFTER_FLUSH_SECONDS if dropped else 0.0)
     _log.info(
@@ -82,8 +86,19 @@ async def finish(  # all that an end is made of
         turn_id=str(turn.id),
         reference=reference_of(turn.id),
         reason=ended.reason,
+        error=ended.cause,
     )
+    doubles.report(engine, holding, turn, doubled)
     _tell(engine, holding, again=again and not dropped)
+
+
+def _with_footer(
+    holding: Holding, turn: Turn, ended: Ended, effects: list[Effect], used: usage.Usage | None
+) -> list[Effect]:
+    if not holding.behaviour.footer or ended.reason != "end_turn" or ended.interrupted:
+        return effects
+    took = (ended.at or clock.now()) - turn.started_at
+    return footer.under(effects, footer.line(took, used))
 
 
 def _state(ended: Ended) -> str:
@@ -92,46 +107,60 @@ def _state(ended: Ended) -> str:
     return "completed" if ended.reason in ("end_turn", "no_text") else "failed"
 
 
-def _spoken(
-    engine: Engine, turn: Turn, ended: Ended, shown: list[Part], steps: tuple[Step, ...]
-) -> list[Effect]:
-    """What the thread reads: the answer in parts, then what went wrong, if something did."""
-    effects = _replies(engine, turn, ended, [p for p in shown if p.slack_ts], steps)
+def _troubled(turn: Turn, ended: Ended) -> list[Effect]:
+    """What went wrong, if something did."""
     if ended.interrupted or ended.reason == "end_turn":
-        return effects
+        return []
     if not ended.read:
-        body = Notice(notices.RETRYING, reference_of(turn.id)).body()
+        told = about(Trouble.RETRYING, turn.id)
     else:
-        body = notices.end_of_turn(ended.reason, reference_of(turn.id)).body()
-    return [*effects, notice(f"notice:{turn.id}:end", body, turn_id=turn.id, ends=True)]
+        told = notices.at_end(ended.reason, ended.error, turn.id)
+    return [notice(f"notice:{turn.id}:end", told.body(), turn_id=turn.id, ends=True)]
 
 
-def _replies(
-    engine: Engine, turn: Turn, ended: Ended, shown: list[Part], steps: tuple[Step, ...]
+def _replies(  # all that an answer is made of
+    engine: Engine,
+    holding: Holding,
+    turn: Turn,
+    ended: Ended,
+    shown: list[Part],
+    steps: tuple[Step, ...],
 ) -> list[Effect]:
     """The answer's parts, the messages of its preview first; cut where the preview was cut."""
     if ended.interrupted and shown:
         return _stand(turn, shown, steps)
-    said: list[tuple[str, Part | None]] = []
-    for part, following in zip_longest(shown, shown[1:]):
-        end = following.text_from if following else len(ended.text)
-        before, text = ended.text[: part.text_from], ended.text[part.text_from : end]
-        first, *more = engine.conversation.parts(text, after=before) or [""]
-        said += [(first, part), *((m, None) for m in more)]
-    if not shown:
-        said = [(part, None) for part in engine.conversation.parts(ended.text)]
+    mentions = holding.behaviour.mentions
+    cut = partial(engine.conversation.parts, mentions=mentions)
+    if ended.restarted or not shown:
+        said = list(zip_longest(cut(ended.text), shown))
+    else:
+        said = _where_shown(cut, ended.text, shown)
     effects = []
-    for n, (text, part) in enumerate(said):
-        effect = reply(turn.id, n, text, steps if part and n == 0 else ())
+    for n, (words, part) in enumerate(said):
+        text = words or ""
+        effect = reply(turn.id, n, text, steps if part and n == 0 else (), mentions)
         fate: Literal["say", "stand", "go"] = "say" if text else "go" if n else "stand"
         effects.append(ending_of(part, effect, fate) if part else effect)
     return effects
 
 
+def _where_shown(
+    cut: Callable[..., list[str]], text: str, shown: list[Part]
+) -> list[tuple[str | None, Part | None]]:
+    """The text cut where its preview was cut; what does not fit there follows in new messages."""
+    said: list[tuple[str | None, Part | None]] = []
+    for part, following in zip_longest(shown, shown[1:]):
+        end = following.text_from if following else len(text)
+        before, piece = text[: part.text_from], text[part.text_from : end]
+        first, *more = cut(piece, after=before) or [""]
+        said += [(first, part), *((m, None) for m in more)]
+    return said
+
+
 def _stand(turn: Turn, shown: list[Part], steps: tuple[Step, ...]) -> list[Effect]:
     """Ends what was shown of an answer that was cut short; its words stay as they are."""
-    open_ones = [p for p in shown if p.state == "open"]
-    return [ending_of(p, reply(turn.id, n, "", steps), "stand") for n, p in enumerate(open_ones)]
+    unended = [p for p in shown if p.state == "open" or p.edited]
+    return [ending_of(p, reply(turn.id, n, "", steps), "stand") for n, p in enumerate(unended)]
 
 
 async def _stopper(engine: Engine, holding: Holding, turn: Turn) -> str | None:
@@ -166,7 +195,7 @@ async def _find_out(engine: Engine, holding: Holding, turn: Turn | None) -> None
 
 
 def _flushed(item: Input, turn: Turn) -> Effect:
-    body = Notice(notices.FLUSHED, reference_of(turn.id)).body()
+    body = about(Trouble.FLUSHED, turn.id).body()
     return notice(f"notice:{item.id}:flushed", body, turn_id=turn.id)
 
 
@@ -176,7 +205,7 @@ async def _usage_now(engine: Engine, holding: Holding) -> dict[str, object] | No
     if runtime_session is None:
         return None
     try:
-        return (await engine.runtime.session(runtime_session)).usage or None
+        return (await engine.runtime.session(Need.LIVE, runtime_session)).usage or None
     except RuntimeFailure as error:
         _log.info("usage.pending", session_id=str(holding.held.id), error=str(error))
         return None
@@ -189,7 +218,7 @@ async def fail(
     engine: Engine,
     holding: Holding,
     turn: Turn | None,
-    reason: str,
+    trouble: Trouble,
     steps: tuple[Step, ...] = (),
 ) -> None:
     """Fails the turn, or what would have become one: its inputs end, and the thread is told."""
@@ -198,21 +227,23 @@ async def fail(
     async with appending(engine, holding) as append:
         mine = await inputs.open_inputs(append.connection, held.lease)
         ids = [i.id for i in mine if turn is None or i.turn_id == turn.id]
-        reference = reference_of(turn.id if turn else (ids[0] if ids else held.id))
+        key = turn.id if turn else (ids[0] if ids else held.id)
         if turn is not None:
             await _let_stand(append, turn, steps)
-            await turns.end(append.connection, held.lease, turn.id, "failed", reason, "")
+            await turns.end(append.connection, held.lease, turn.id, "failed", str(trouble), "")
             await usage.add(append.connection, held, turn.id, None)
         await inputs.refuse(append.connection, held.lease, ids)
         await sessions.turn_ended(append.connection, held.lease, None, None)
-        body = notices.end_of_turn(reason, reference).body()
-        key = turn.id if turn else (ids[0] if ids else held.id)
-        await append.say(
-            [notice(f"notice:{key}:end", body, turn_id=turn.id if turn else None, ends=True)]
-        )
+        told = about(trouble, key)
+        turn_id = turn.id if turn else None
+        await append.say([notice(f"notice:{key}:end", told.body(), turn_id=turn_id, ends=True)])
         again = await append.release()
     _log.error(
-        "turn.ended", session_id=str(held.id), reference=reference, reason=reason, failed=True
+        "turn.ended",
+        session_id=str(held.id),
+        reference=told.reference,
+        reason=str(trouble),
+        failed=True,
     )
     _tell(engine, holding, again=again)
 
@@ -231,9 +262,7 @@ async def refused(
         inputs=[str(i.id) for i in batch],
         error=str(error),
     )
-    # at its budget's cap a session takes no message (docs/budgets "Events accepted at the cap")
-    reason = "budget_reached" if "budget" in str(error) else "refused"
-    await fail(engine, holding, turn, reason)
+    await fail(engine, holding, turn, error.trouble)
 
 
 async def gone(
@@ -259,13 +288,19 @@ async def gone(
             await usage.add(append.connection, held, turn.id, usage.Usage())
         await sessions.turn_ended(append.connection, held.lease, None, None)
         await sessions.forget_runtime(append.connection, held.lease)
-        lost = Notice(notices.CONTEXT_LOST).body()
-        effects = [notice(f"notice:gone:{held.anthropic_session_id}", lost, ends=True)]
+        lost = about(Trouble.CONTEXT_LOST, turn.id if turn else held.id)
+        effects = [notice(f"notice:gone:{held.anthropic_session_id}", lost.body(), ends=True)]
         if worn:
-            effects += [notice(f"notice:{worn[0]}:flushed", Notice(notices.FLUSHED).body())]
+            body = about(Trouble.FLUSHED, worn[0]).body()
+            effects += [notice(f"notice:{worn[0]}:flushed", body)]
         await append.say(effects)
         again = await append.release()
-    _log.warning("session.gone", session_id=str(held.id), runtime=held.anthropic_session_id)
+    _log.warning(
+        "session.gone",
+        session_id=str(held.id),
+        runtime=held.anthropic_session_id,
+        reference=lost.reference,
+    )
     _tell(engine, holding, again=again)
 
 
@@ -276,11 +311,15 @@ async def wait_for_runtime(engine: Engine, holding: Holding, error: RuntimeFailu
     async with appending(engine, holding) as append:
         mine = await inputs.open_inputs(append.connection, holding.held.lease)
         if mine and failures >= _SAID_AFTER:
-            body = Notice(notices.RUNTIME_AWAY).body()
+            body = about(error.trouble, mine[0].id).body()
             await append.say([notice(f"notice:{mine[0].id}:runtime_away", body)])
         await append.release(wait=wait, failed=True)
     _log.warning(
-        "runtime.away", session_id=str(holding.held.id), error=str(error), retry_in=round(wait, 1)
+        "runtime.away",
+        session_id=str(holding.held.id),
+        reference=reference_of(mine[0].id if mine else holding.held.id),
+        error=str(error),
+        retry_in=round(wait, 1),
     )
 
 
@@ -290,19 +329,35 @@ async def wait_for_more(engine: Engine, holding: Holding, seconds: float) -> Non
         await append.release(wait=seconds)
 
 
-async def not_taken(engine: Engine, holding: Holding, turn: Turn, batch: list[Input]) -> None:
+async def not_taken(
+    engine: Engine, holding: Holding, turn: Turn, batch: list[Input], error: RuntimeRefused
+) -> None:
     """The runtime refused messages that were to join the turn: they end, the turn goes on."""
-    _log.warning("send.refused", session_id=str(holding.held.id), inputs=[str(i.id) for i in batch])
-    body = notices.end_of_turn("refused", reference_of(batch[0].id)).body()
+    told = about(error.trouble, batch[0].id)
+    _log.warning(
+        "send.refused",
+        session_id=str(holding.held.id),
+        inputs=[str(i.id) for i in batch],
+        reference=told.reference,
+        error=str(error),
+    )
     async with appending(engine, holding) as append:
         await inputs.refuse(append.connection, holding.held.lease, [i.id for i in batch])
-        await append.say([notice(f"notice:{batch[0].id}:refused", body, turn_id=turn.id)])
+        await append.say([notice(f"notice:{batch[0].id}:refused", told.body(), turn_id=turn.id)])
+
+
+async def withdrawn(append: Append, turn: Turn) -> None:
+    """Ends a turn whose messages were all taken back before the runtime had any; fenced."""
+    lease = append.held.lease
+    await turns.end(append.connection, lease, turn.id, "interrupted", "withdrawn", "")
+    await usage.add(append.connection, append.held, turn.id, None)
+    await sessions.turn_ended(append.connection, lease, None, None)
 
 
 async def wait_for_agent(engine: Engine, holding: Holding, first: Input) -> None:
     """The agent is paused: the messages wait for it, and the thread hears of it once."""
     async with appending(engine, holding) as append:
-        body = Notice(notices.PAUSED).body()
+        body = about(Trouble.PAUSED, first.id).body()
         await append.say([notice(f"notice:{first.id}:paused", body)])
         await append.release(wait=engine.timing.paused)
 
@@ -318,8 +373,8 @@ async def nothing_to_do(engine: Engine, holding: Holding) -> None:
 
 
 async def hand_back(engine: Engine, holding: Holding) -> None:
-    """A clean stop: somebody else may go on at once."""
-    async with appending(engine, holding, progress=False) as append:
+    """A clean stop: somebody else may go on at once. Nobody died of what it held."""
+    async with appending(engine, holding) as append:
         await append.release()
 
 
@@ -347,7 +402,7 @@ async def archive(engine: Engine, holding: Holding) -> None:
         ids = [i.id for i in mine]
         await inputs.refuse(append.connection, held.lease, ids)
         if any(i.kind in sending.MESSAGES for i in mine):
-            body = Notice(notices.ARCHIVED_UNSENT).body()
+            body = about(Trouble.ARCHIVED_UNSENT, ids[0]).body()
             await append.say([notice(f"notice:{held.id}:archived", body)])
         await append.unmark()
         await sessions.archive(append.connection, held.lease)
@@ -372,5 +427,5 @@ async def turn_guests_away(
 
 def _to_guest(item: Input) -> Effect:
     user = str(item.body.get("user"))
-    body = Notice(notices.GUEST).body() | {"user": user}
+    body = about(Trouble.GUEST, item.id).body() | {"user": user}
     return Effect(f"notice:guest:{user}", "private", body)

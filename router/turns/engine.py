@@ -9,8 +9,8 @@ from typing import Any, Literal
 from uuid import UUID
 
 from router import busy, clock
-from router.behaviour import Behaviour
-from router.errors import RuntimeAway
+from router.behaviour import Behaviour, Mentions
+from router.errors import RuntimeAway, RuntimeFailure, RuntimeRefused
 from router.ports import Conversation, Previews, Step
 from router.runtime.client import Runtime
 from store import database, leases, outbox, sessions
@@ -35,11 +35,15 @@ class Timing:
     paused: float = 30.0
     sweep: float = 1.0
     disagree: float = 45.0
+    retention: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The collaborators of every turn. `on_released` hears of sessions that want a worker again."""
+    """The collaborators of every turn. `on_released` hears of sessions that want a worker again.
+
+    `count_double` hears of what the runtime did twice, once for each that is found.
+    """
 
     pool: Pool
     runtime: Runtime
@@ -47,6 +51,7 @@ class Engine:
     previews: Previews
     timing: Timing
     on_released: Callable[[list[Ready]], None]
+    count_double: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -80,7 +85,10 @@ class Holding:
 async def appending(
     engine: Engine, holding: Holding, *, progress: bool = True
 ) -> "AsyncIterator[Append]":
-    """A transaction of the holder, fenced before anything else is written."""
+    """A transaction of the holder, fenced before anything else is written.
+
+    `progress`: the next holder will not have to do the same again, should this one die now.
+    """
     fence = leases.fence if progress else leases.fence_quietly
     async with database.borrow(engine.pool) as connection, connection.transaction():
         await fence(connection, holding.held.lease)
@@ -142,21 +150,34 @@ def place_of(held: Held) -> outbox.Place | None:
     )
 
 
-def reply(turn_id: UUID, part: int, text: str, steps: tuple[Step, ...] = ()) -> Effect:
+def reply(
+    turn_id: UUID,
+    part: int,
+    text: str,
+    steps: tuple[Step, ...] = (),
+    mentions: Mentions = "none",
+) -> Effect:
     """One part of a turn's answer: at most one per turn and part, whoever writes it."""
     body = {"markdown": text, "steps": [[s.id, s.title, s.status] for s in steps]}
+    body |= {"mentions": mentions} if mentions != "none" else {}
     return Effect(f"reply:{turn_id}:{part}", "reply", body, lane="reply", turn_id=turn_id)
 
 
 def ending_of(shown: Part, said: Effect, fate: Literal["say", "stand", "go"]) -> Effect:
     """The same part of an answer where a message of the preview shows it.
 
-    That message is made to say it, or stands as it is, or goes since nothing of it was kept.
+    That message is made to say it, or stands as it is, or goes since nothing of it was kept. It is
+    `in_doubt` where an edit of the preview may still arrive and undo what it is made to say.
     """
-    streaming = shown.state == "open"
-    return replace(
-        said, body=said.body | {"ts": shown.slack_ts, "streaming": streaming, "fate": fate}
-    )
+    is_open = shown.state == "open"
+    where = {
+        "ts": shown.slack_ts,
+        "streaming": is_open and not shown.edited,
+        "edited": shown.edited,
+        "in_doubt": shown.edited and not is_open,
+        "fate": fate,
+    }
+    return replace(said, body=said.body | where)
 
 
 def notice(
@@ -166,6 +187,7 @@ def notice(
     return Effect(effect_key, "notice", body, lane="reply" if ends else "side", turn_id=turn_id)
 
 
-def away(error: Exception) -> RuntimeAway:
+def away(error: RuntimeFailure) -> RuntimeAway:
     """A failure that is over, as a reason to try again later."""
-    return RuntimeAway(str(error), retry_after=getattr(error, "retry_after", None))
+    trouble = None if isinstance(error, RuntimeRefused) else error.trouble
+    return RuntimeAway(str(error), retry_after=error.retry_after, trouble=trouble)

@@ -34,10 +34,9 @@ class LiveAnswer:
                 return self._message(event)
             case "agent.tool_use" | "agent.mcp_tool_use" | "agent.custom_tool_use":
                 return self._step(str(event["id"]), str(event.get("name")), "in_progress")
-            case "agent.tool_result" | "agent.mcp_tool_result":
-                used = str(event.get("tool_use_id") or event.get("mcp_tool_use_id"))
+            case "agent.tool_result" | "agent.mcp_tool_result" | "user.custom_tool_result":
                 failed = bool(event.get("is_error"))
-                return self._step(used, None, "error" if failed else "complete")
+                return self._step(_used(event), None, "error" if failed else "complete")
             case "span.model_request_end":
                 return self._request_over(failed=bool(event.get("is_error")))
             case _:
@@ -45,8 +44,13 @@ class LiveAnswer:
 
     @property
     def text(self) -> str:
-        """All messages of the turn, the one being written last."""
-        return SEPARATOR.join(t for t in self._texts.values() if t.strip())
+        """All messages of the turn, the one being written last.
+
+        One that was cut short by a message that steers stays, marked as cut.
+        """
+        begun = [(key, t) for key, t in self._texts.items() if t.strip()]
+        cut = [t if key in self._whole else f"{t} …" for key, t in begun[:-1]]
+        return SEPARATOR.join(cut + [t for _, t in begun[-1:]])
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -92,3 +96,9 @@ class LiveAnswer:
         title = name if name is not None else known.title if known else ""
         self._steps[key] = Step(key, title, status)
         return True
+
+
+def _used(event: Event) -> str:
+    """The call that a result answers."""
+    fields = ("tool_use_id", "mcp_tool_use_id", "custom_tool_use_id")
+    return str(next((event[name] for name in fields if event.get(name)), None))

@@ -9,7 +9,7 @@ turn from its beginning gives the same answers.
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -19,6 +19,7 @@ from store.usage import Usage
 Event = dict[str, Any]
 
 _MARKER = re.compile(r'\A<input id="([0-9a-f-]{36}(?:\.\d+)?)"')
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _ENDLESS = frozenset({"retries_exhausted", "budget_reached"})
 
 
@@ -49,7 +50,10 @@ class HeldCall:
 class Ended:
     """The turn is over. `read`: the runtime took up some of it.
 
-    `flushed`: send keys that the runtime threw away unread.
+    `flushed`: send keys that the runtime threw away unread. `restarted`: on the way some of the
+    answer was begun and given up, so what was shown live need not be a part of `text`. `error`: that
+    of the last `session.error`, if the runtime gave up on it. `messages`: all of ours that were seen
+    to be read, as send keys and event ids, be they the turn's or not.
     """
 
     reason: str
@@ -57,8 +61,16 @@ class Ended:
     at: datetime | None
     usage: dict[str, Any] | None
     interrupted: bool = False
+    restarted: bool = False
     read: bool = True
     flushed: frozenset[str] = frozenset()
+    error: dict[str, Any] | None = None
+    messages: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def cause(self) -> str | None:
+        """The error in a line, for the logs."""
+        return f"{self.error.get('type')}: {self.error.get('message')}" if self.error else None
 
 
 @dataclass(slots=True)
@@ -68,6 +80,8 @@ class Projection:
     place: datetime | None
     _events: dict[str, Event] = field(default_factory=dict)
     _times: dict[str, datetime] = field(default_factory=dict)
+    _unread: set[str] = field(default_factory=set)
+    _void: set[str] = field(default_factory=set)
 
     def see(self, event: Event) -> None:
         """Takes an event in; a processed one replaces the same while it was queued."""
@@ -84,30 +98,53 @@ class Projection:
 
     @property
     def stopping(self) -> bool:
-        """True while an interrupt that was sent is not known to have been processed.
+        """True while an interrupt that was sent has not come to its end, the idle behind it.
 
-        What is sent then could be what it stops.
+        What is sent then could be what it stops, or would hide that something was stopped.
         """
         if self._newest("session.status_terminated", "session.deleted") is not None:
             return False
-        return any(
-            e["type"] == "user.interrupt" and key not in self._times
+        if not self._interrupts_under_way() <= self._void:
+            return True
+        newest = self._newest("user.interrupt", "session.status_idle", "session.status_running")
+        return newest is not None and newest["type"] == "user.interrupt" and not self.at_rest()
+
+    def _interrupts_under_way(self) -> set[str]:
+        return {
+            key
             for key, e in self._events.items()
-        )
+            if e["type"] == "user.interrupt" and key not in self._times
+        }
 
     def relisted(self) -> None:
-        """The history was listed: at rest, an interrupt that it shows as unread waits no more."""
-        if self.at_rest():
-            self._events = {
-                key: e
-                for key, e in self._events.items()
-                if e["type"] != "user.interrupt" or key in self._times
-            }
+        """The history was listed: one that two looks at rest show as unread is waited for no more.
+
+        At its budget's cap a session takes interrupts and ignores them (docs/budgets "Events
+        accepted at the cap"); two looks, because histories trail.
+        """
+        unread = self._interrupts_under_way() if self.at_rest() else set()
+        self._void |= unread & self._unread
+        self._unread = unread
+
+    def forget_interrupts(self) -> None:
+        """No turn is in flight: what is under way was for one that has ended."""
+        self._void |= self._interrupts_under_way()
 
     def arrived(self) -> dict[str, str]:
-        """The sendings that the runtime has, read or not, by send key, with their event ids."""
-        mine = ((sending_of(e), e) for e in self._events.values() if e["type"] == "user.message")
-        return {key: str(e["id"]) for key, e in mine if key is not None}
+        """The sendings that the runtime has, read or not, by send key, with their event ids.
+
+        Of one that it has more than once it is the copy that was read first.
+        """
+        return dict(reversed(self._ours()))
+
+    def _ours(self) -> list[tuple[str, str]]:
+        """Our messages, as send keys and event ids: in the order in which they were read, then others."""
+        mine = [
+            (key, str(e["id"]))
+            for e in self._events.values()
+            if e["type"] == "user.message" and (key := sending_of(e)) is not None
+        ]
+        return sorted(mine, key=lambda one: self._times.get(one[1], _NEVER))
 
     def answered(self) -> set[str]:
         """The calls that somebody has answered."""
@@ -163,9 +200,22 @@ class Projection:
             at=_time(last),
             usage=self.usage(),
             interrupted=interrupted,
+            restarted=begun is not None and self._restarted(begun),
             read=bool(read),
             flushed=frozenset(inputs - read.keys()),
+            error=self._given_up_on(begun) if begun else None,
+            messages=tuple(one for one in self._ours() if one[1] in self._times),
         )
+
+    def _given_up_on(self, begun: datetime) -> dict[str, Any] | None:
+        """The last error of the turn that the runtime did not try again after."""
+        errors = [
+            e["error"]
+            for e in self._new()
+            if e["type"] == "session.error" and self._at(e) >= begun and e.get("error")
+        ]
+        final = [e for e in errors if (e.get("retry_status") or {}).get("type") != "retrying"]
+        return final[-1] if final else None
 
     def _interrupted(self, read: dict[str, datetime]) -> bool:
         """True if an interrupt cut the turn short: after all that was read, before its idle.
@@ -181,6 +231,14 @@ class Projection:
             if event["type"] == "session.status_idle" and _stop(event) != "requires_action":
                 return False
         return False
+
+    def _restarted(self, begun: datetime) -> bool:
+        return any(
+            e["type"] == "user.interrupt"
+            or (e["type"] == "span.model_request_end" and bool(e.get("is_error")))
+            for e in self._new()
+            if self._at(e) > begun
+        )
 
     def at_rest(self) -> bool:
         """True when the runtime would take a message: it is not running and holds no call."""

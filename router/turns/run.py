@@ -5,8 +5,9 @@ The writes of a turn, each one transaction fenced by the lease's epoch, in this 
   claim            epoch + 1, lease                                      leases.claim
   create           intent (create_started_at) ▸ request ▸ runtime id     session.ensure
   attach           stream opened, then history listed from the place     runtime.feed
-  begin            turn, its inputs queued → sending, session running    _begin
+  begin            turn, its inputs queued → sending, session running    messages.begin
   send             request ▸ inputs sent                                 sending.deliver
+  steer            inputs queued → sending ▸ request ▸ sent              messages.steer
   hold             a decision for each held call ▸ request ▸ sent        _decline
   end              turn, usage, inputs, replies, place, release          ending.finish
 
@@ -16,8 +17,6 @@ looking. An exception here fails this turn visibly, and no other.
 """
 
 import asyncio
-from datetime import timedelta
-from uuid import UUID
 
 import structlog
 
@@ -27,19 +26,20 @@ from router.errors import (
     RuntimeAway,
     RuntimeFailure,
     RuntimeGone,
-    RuntimeRefused,
     RuntimeUnclear,
 )
-from router.ports import Person, Status, Thread
-from router.runtime.feed import Attached, Item, Live, Lost, Woken, follow
+from router.notices import Trouble, about
+from router.ports import Status, Thread
+from router.runtime.feed import Attached, Item, Listed, Live, Lost, Source, Woken, follow
 from router.turns import ending, sending, session
-from router.turns.engine import Append, Engine, Holding, Released, appending, notice
-from router.turns.project import Ended, Event, HeldCall, Projection
+from router.turns.engine import Engine, Holding, Released, appending, notice
+from router.turns.messages import Messages
+from router.turns.project import Event, HeldCall, Projection
 from router.turns.showing import Showing
-from store import agents, database, inputs, leases, sessions, turns
+from store import agents, database, inputs, leases
 from store.agents import Agent
 from store.ids import new_id
-from store.inputs import Input, NewInput
+from store.inputs import NewInput
 from store.outbox import Effect
 from store.turns import Turn
 
@@ -48,6 +48,7 @@ _log = structlog.get_logger(__name__)
 _BARREN_CLAIMS = 5
 _MOST_COLLECTING = 10  # times its quiet time
 _LOST_STREAMS = 4
+_FRAGMENTS = frozenset({"event_start", "event_delta"})
 _DECISIVE = frozenset(
     {
         "session.status_idle",
@@ -59,9 +60,6 @@ _DECISIVE = frozenset(
 )
 
 
-_FRAGMENTS = frozenset({"event_start", "event_delta"})
-
-
 class Runner:
     """Runs one claimed session until its turn has ended or it must be handed back."""
 
@@ -71,12 +69,9 @@ class Runner:
         self._held = holding.held
         self._inbox: asyncio.Queue[Item] = asyncio.Queue()
         self._seen = Projection(self._held.place_at)
-        self._turn: Turn | None = None
-        self._mine: dict[UUID, Input] = {}
-        self._unsent = False
         self._working = False
         self._showing = Showing(engine, self._held)
-        self._silence = engine.timing.quiet
+        self._messages = Messages(engine, holding, self._seen, self._showing)
 
     def wake(self) -> None:
         """Something arrived for this session: an interrupt or a decision must not wait."""
@@ -101,24 +96,24 @@ class Runner:
             await self._after_runtime_failure(error)
         elif not isinstance(error, Released):
             _log.error("turn.failed", session_id=str(self._held.id), exc_info=error)
-            await self._fail("failed")
+            await self._fail(Trouble.FAILED)
 
     async def _run(self) -> None:
         agent = await self._load()
         self._holding.behaviour = behaviour_of(agent.settings, self._held.slack_channel_id)
         await session.retitle(self._engine, self._holding)
-        waiting = [i for i in self._mine.values() if i.kind in sending.MESSAGES]
-        if self._turn is None and self._held.archive_requested_at is not None:
+        idle, waiting = self._messages.turn is None, self._messages.all
+        if idle and self._held.archive_requested_at is not None:
             await ending.archive(self._engine, self._holding)
-        elif self._turn is None and not waiting:
+        elif idle and not waiting:
             await ending.nothing_to_do(self._engine, self._holding)
         elif self._held.barren_claims > _BARREN_CLAIMS:
             _log.error("turn.crashed", session_id=str(self._held.id))
-            await self._fail("crashed")
+            await self._fail(Trouble.CRASHED)
             self._working = True  # an earlier claim said so
-        elif self._turn is None and agent.status == "paused":
+        elif idle and agent.status == "paused":
             await ending.wait_for_agent(self._engine, self._holding, waiting[0])
-        elif self._turn is None and (seconds := await self._collecting()) > 0:
+        elif idle and (seconds := await self._collecting()) > 0:
             await ending.wait_for_more(self._engine, self._holding, seconds)
         else:
             await self._converse(agent)
@@ -137,13 +132,8 @@ class Runner:
 
     async def _load(self) -> Agent:
         async with database.borrow(self._engine.pool) as connection:
-            self._turn = await turns.live(connection, self._held.deployed_agent_id, self._held.id)
-            await self._load_inputs(connection)
+            await self._messages.load(connection)
             return await agents.get(connection, self._held.deployed_agent_id)
-
-    async def _load_inputs(self, connection: database.Connection) -> None:
-        found = await inputs.open_inputs(connection, self._held.lease)
-        self._mine = {i.id: i for i in found}
 
     # -------------------------------------------------------------- the conversation
 
@@ -153,12 +143,18 @@ class Runner:
             self._showing.run_in(tasks)
             status = tasks.create_task(self._show("processing"))
             runtime_session = await session.ensure(self._engine, self._holding, agent)
-            feed = tasks.create_task(
-                follow(self._engine.runtime, runtime_session, self._held.place_at, self._inbox)
-            )
+            feed = tasks.create_task(self._follow(runtime_session))
             await self._until_released(runtime_session)
             feed.cancel()
             await status
+
+    async def _follow(self, runtime_session: str) -> None:
+        timing, held = self._engine.timing, self._held
+        in_flight = any(i.state != "queued" for i in self._messages.asked)
+        source = Source(runtime_session, held.place_at, in_flight)
+        await follow(
+            self._engine.runtime, source, self._inbox, settle=timing.settle, quiet=timing.quiet
+        )
 
     async def _show(self, status: Status) -> None:
         held = self._held
@@ -171,20 +167,20 @@ class Runner:
 
     async def _until_released(self, runtime_session: str) -> None:
         while True:
-            item = await self._next(runtime_session)
+            item = await self._inbox.get()
             match item:
-                case Attached(events):
-                    for event in events:
-                        self._see(event)
-                    self._seen.relisted()
-                    await self._catch_up(runtime_session)
+                case Attached(events) | Listed(events):
+                    self._listed(events)
+                    if isinstance(item, Attached):
+                        await self._messages.catch_up(runtime_session)
+                    await self._side(runtime_session)
                 case Live(event):
                     self._see(event)
                     if event["type"] not in _DECISIVE:
                         continue
                 case Woken():
                     await self._side(runtime_session)
-                    await self._steer(runtime_session)
+                    await self._messages.steer(runtime_session)
                 case Lost(failures, error):
                     if failures >= _LOST_STREAMS or isinstance(error, RuntimeGone):
                         raise error
@@ -197,209 +193,52 @@ class Runner:
         if event["type"] not in _FRAGMENTS:
             self._seen.see(event)
 
-    async def _next(self, runtime_session: str) -> Item:
-        """The next item; after a silence the history is listed again, since nobody is deaf.
-
-        Soon after an attach for the first time: what the history was late to show then is not on
-        the stream either.
-        """
-        while True:
-            try:
-                async with asyncio.timeout(self._silence):
-                    item = await self._inbox.get()
-            except TimeoutError:
-                self._silence = max(min(self._silence * 2, 300.0), self._engine.timing.quiet)
-                history = await self._engine.runtime.history(runtime_session, self._held.place_at)
-                for event in history:
-                    self._see(event)
-                return Woken()
-            if isinstance(item, Attached):
-                self._silence = self._engine.timing.settle
-            return item
-
-    async def _catch_up(self, runtime_session: str) -> None:
-        """After each attach: settles what was being sent, then sends what waits."""
-        async with database.borrow(self._engine.pool) as connection:
-            await self._load_inputs(connection)
-        in_doubt = [i for i in self._mine.values() if i.state == "sending"]
-        missing = await self._settle(runtime_session, in_doubt) if in_doubt else []
-        queued = [i for i in self._mine.values() if i.state == "queued" and i.turn_id]
-        self._unsent = any(i.kind in sending.MESSAGES for i in queued + missing)
-        if self._turn is None or self._unsent:
-            await self._begin(runtime_session)
-        await self._side(runtime_session)
-
-    async def _settle(self, runtime_session: str, in_doubt: list[Input]) -> list[Input]:
-        arrived = self._seen.arrived()
-        there: list[tuple[UUID, str | None]] = [
-            (i.id, arrived[i.send_key]) for i in in_doubt if i.send_key in arrived
-        ]
-        if there:
-            async with appending(self._engine, self._holding) as append:
-                await inputs.mark_sent(append.connection, self._held.lease, there)
-        rest = [i for i in in_doubt if i.send_key not in arrived]
-        if not rest:
-            return []
-        return await sending.settle(self._engine, self._holding, runtime_session, rest, self._seen)
-
-    # -------------------------------------------------------------- begin and send
-
-    async def _begin(self, runtime_session: str) -> None:
-        """Sends all waiting messages as one turn: a new one, or the one that they belong to."""
-        await self._holding.enough_for(self._engine.runtime.deadline)
-        people = await self._people()
-        async with appending(self._engine, self._holding) as append:
-            turned = await ending.turn_guests_away(append, list(self._mine.values()), people)
-            started = await self._start(append)
-        if started is None:
-            raise Released
-        self._turn, batch = started
-        self._mine = {k: i for k, i in self._mine.items() if k not in turned}
-        self._mine |= {i.id: i for i in batch}
-        if batch:
-            if self._holding.behaviour.stream:
-                last = batch[-1].body
-                self._showing.begin(self._turn.id, str(last.get("user")), last.get("team"))
-            await self._send(runtime_session, batch, people)
-
-    async def _start(self, append: Append) -> tuple[Turn, list[Input]] | None:
-        """The turn with its inputs marked `sending`; None, released, when nothing waits any more."""
-        waiting = await inputs.any_queued(append.connection, self._held.lease, sending.MESSAGES)
-        if not waiting and self._turn is None:
-            await append.release()
-            return None
-        turn = self._turn or await turns.begin(append.connection, self._held)
-        batch = await inputs.start_sending(
-            append.connection,
-            self._held.lease,
-            turn.id,
-            sending.MESSAGES,
-            timedelta(seconds=self._engine.runtime.deadline),
-        )
-        await sessions.turn_began(append.connection, self._held.lease)
-        await append.unmark()
-        return turn, batch
-
-    async def _send(
-        self, runtime_session: str, batch: list[Input], people: dict[str, Person]
-    ) -> None:
-        events = [sending.message_event(i, people.get(str(i.body.get("user")))) for i in batch]
-        try:
-            await sending.deliver(
-                self._engine, self._holding, runtime_session, batch, events, self._seen
-            )
-        except RuntimeRefused as refused:
-            if not refused.waits_for_answers:
-                await self._refused(runtime_session, batch, refused)
-            async with appending(self._engine, self._holding) as append:
-                await inputs.unsend(append.connection, self._held.lease, [i.id for i in batch])
-            self._unsent = True
-        else:
-            self._unsent = False
-
-    async def _refused(
-        self, runtime_session: str, batch: list[Input], refused: RuntimeRefused
-    ) -> None:
-        """A session that has ended behind our back is replaced; otherwise the messages end here."""
-        if (await self._engine.runtime.session(runtime_session)).over:
-            raise RuntimeGone(str(refused)) from refused
-        await ending.refused(self._engine, self._holding, self._turn, batch, refused)
-        raise Released from refused
-
-    async def _steer(self, runtime_session: str) -> None:
-        """Where the agent is set to it: what came mid-turn joins the turn at once.
-
-        Interrupt and messages go in one request, so that nothing comes between them; none goes
-        while an earlier interrupt is under way, which could stop what follows it.
-        """
-        turn = self._turn
-        if self._holding.behaviour.busy != "steer" or turn is None or self._unsent:
-            return
-        if self._seen.stopping or self._ended() is not None:
-            return
-        async with database.borrow(self._engine.pool) as connection:
-            if not await inputs.any_queued(connection, self._held.lease, sending.MESSAGES):
-                return
-            await self._load_inputs(connection)
-        await self._holding.enough_for(self._engine.runtime.deadline)
-        people = await self._people()
-        async with appending(self._engine, self._holding) as append:
-            turned = await ending.turn_guests_away(append, list(self._mine.values()), people)
-            started = await self._start(append)
-        self._mine = {k: i for k, i in self._mine.items() if k not in turned}
-        batch = started[1] if started else []
-        if batch:
-            self._mine |= {i.id: i for i in batch}
-            await self._join(runtime_session, turn, batch, people)
-
-    async def _join(
-        self, runtime_session: str, turn: Turn, batch: list[Input], people: dict[str, Person]
-    ) -> None:
-        events: list[Event] = [{"type": "user.interrupt"}]
-        events += [sending.message_event(i, people.get(str(i.body.get("user")))) for i in batch]
-        try:
-            await sending.deliver(
-                self._engine, self._holding, runtime_session, batch, events, self._seen
-            )
-        except RuntimeRefused:
-            await ending.not_taken(self._engine, self._holding, turn, batch)
-            self._mine = {k: i for k, i in self._mine.items() if i not in batch}
-
-    async def _people(self) -> dict[str, Person]:
-        install_id = self._held.slack_install_id
-        if install_id is None:
-            return {}
-        users = {str(i.body.get("user")) for i in self._mine.values() if i.kind in sending.MESSAGES}
-        return {u: await self._engine.conversation.person(install_id, u) for u in sorted(users)}
+    def _listed(self, events: list[Event]) -> None:
+        for event in events:
+            self._see(event)
+        if self._messages.turn is None:
+            self._seen.forget_interrupts()
+        self._seen.relisted()
 
     # -------------------------------------------------------------- what the events ask for
 
     async def _side(self, runtime_session: str) -> None:
         """Decisions and interrupts for the turn; once it is over there is nothing to stop."""
-        if self._turn is not None and self._ended() is None:
+        turn = self._messages.turn
+        if turn is not None and self._messages.ended() is None:
+            askers = {str(i.body.get("user")) for i in self._messages.asked}
             await sending.send_side(
-                self._engine, self._holding, runtime_session, self._turn.id, self._seen
+                self._engine, self._holding, runtime_session, turn.id, self._seen, askers
             )
 
     async def _advance(self, runtime_session: str) -> bool:
         """Acts on what was seen; True once the session is released."""
-        if self._turn is None:
+        turn = self._messages.turn
+        if turn is None:
             return False
         held_calls = self._seen.held()
         if held_calls:
-            await self._decline(runtime_session, held_calls)
+            await self._decline(runtime_session, turn, held_calls)
             return False
         if self._seen.stopping:
             return False  # what is sent now, in this turn or the next, could be what it stops
-        if self._unsent:
+        if self._messages.unsent:
             if self._seen.at_rest():
-                await self._begin(runtime_session)
+                await self._messages.begin(runtime_session)
             return False
-        ended = self._ended()
+        ended = self._messages.ended()
         if ended is None:
-            await self._steer(runtime_session)
+            await self._messages.steer(runtime_session)
             return False
-        await self._showing.end(self._turn.id)
+        await self._showing.end(turn.id)
         steps = self._showing.steps(interrupted=ended.interrupted)
-        mine = self._asked()
-        await ending.finish(self._engine, self._holding, self._turn, ended, mine, steps)
+        mine = self._messages.asked
+        await ending.finish(self._engine, self._holding, turn, ended, mine, steps)
         return True
 
-    def _asked(self) -> list[Input]:
-        """The messages that are the turn's."""
-        return [i for i in self._mine.values() if i.kind in sending.MESSAGES and i.turn_id]
-
-    def _ended(self) -> Ended | None:
-        """The turn's end, as far as events tell; None while a message of it is still to be sent."""
-        if self._unsent:
-            return None
-        return self._seen.ended({i.send_key for i in self._asked()})
-
-    async def _decline(self, runtime_session: str, held_calls: list[HeldCall]) -> None:
+    async def _decline(self, runtime_session: str, turn: Turn, held_calls: list[HeldCall]) -> None:
         """Until there are approvals, no call that needs one is made, and the thread hears of it."""
-        assert self._turn is not None  # noqa: S101  # a call is held only within a turn
-        turn = self._turn
-        async with appending(self._engine, self._holding) as append:
+        async with appending(self._engine, self._holding, progress=False) as append:
             await inputs.add(append.connection, [self._decision(call, turn) for call in held_calls])
             await append.say([_told(call, turn) for call in held_calls])
         await self._side(runtime_session)
@@ -424,19 +263,19 @@ class Runner:
     async def _after_runtime_failure(self, error: RuntimeFailure) -> None:
         if isinstance(error, RuntimeGone):
             steps = self._showing.steps(interrupted=True)
-            await ending.gone(self._engine, self._holding, self._turn, steps)
+            await ending.gone(self._engine, self._holding, self._messages.turn, steps)
         else:
             _log.error("runtime.refused", session_id=str(self._held.id), error=str(error))
-            await self._fail("refused")
+            await self._fail(error.trouble)
 
-    async def _fail(self, reason: str) -> None:
+    async def _fail(self, trouble: Trouble) -> None:
         steps = self._showing.steps(interrupted=True)
-        await ending.fail(self._engine, self._holding, self._turn, reason, steps)
+        await ending.fail(self._engine, self._holding, self._messages.turn, trouble, steps)
 
 
 def _told(call: HeldCall, turn: Turn) -> Effect:
-    sentence = notices.unserved_tool if call.custom else notices.held_call
-    body = notices.Notice(sentence(call.tool)).body()
+    trouble = Trouble.UNSERVED_TOOL if call.custom else Trouble.HELD_CALL
+    body = about(trouble, turn.id, tool=call.tool).body()
     return notice(f"notice:{call.event_id}:declined", body, turn_id=turn.id)
 
 

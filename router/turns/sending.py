@@ -23,7 +23,9 @@ from router.errors import (
     RuntimeUnclear,
 )
 from router.ports import Person
-from router.turns.engine import Engine, Holding, appending
+from router.runtime.budget import Need
+from router.turns import stops
+from router.turns.engine import Engine, Holding, appending, away
 from router.turns.project import Event, Projection, marker, sending_of
 from store import inputs, sessions
 from store.ids import new_id
@@ -63,7 +65,7 @@ async def deliver(  # all that a send is made of
         _log.info("send.unclear", session_id=str(holding.held.id), error=str(unclear))
         missing = await settle(engine, holding, session_id, batch, seen)
         if missing:
-            raise RuntimeAway(str(unclear), retry_after=unclear.retry_after) from unclear
+            raise away(unclear) from unclear
         return
     for event in taken:
         seen.see(event)
@@ -86,11 +88,11 @@ async def settle(
     for look in range(2):
         if look:
             await clock.sleep(engine.timing.settle)
-        recent = await engine.runtime.recent_user_events(session_id)
+        recent = await engine.runtime.recent_user_events(Need.DOUBT, session_id)
         for event in recent:
             seen.see(event)
         there = _present(recent, missing)
-        async with appending(engine, holding) as append:
+        async with appending(engine, holding, progress=bool(there)) as append:
             await inputs.mark_sent(
                 append.connection,
                 holding.held.lease,
@@ -99,7 +101,7 @@ async def settle(
         missing = [i for i in missing if i.id not in there]
         if not missing:
             return []
-    async with appending(engine, holding) as append:
+    async with appending(engine, holding, progress=False) as append:
         await inputs.unsend(append.connection, holding.held.lease, [i.id for i in missing])
     return missing
 
@@ -167,13 +169,20 @@ def side_event(item: Input) -> Event:
     }
 
 
-async def send_side(
-    engine: Engine, holding: Holding, session_id: str, turn_id: UUID, seen: Projection
+async def send_side(  # all that a send is made of
+    engine: Engine,
+    holding: Holding,
+    session_id: str,
+    turn_id: UUID,
+    seen: Projection,
+    askers: set[str],
 ) -> None:
     """Sends what must not wait for the turn's end: decisions and interrupts.
 
-    The runtime refuses an answer to a call that is no longer held; then there is nothing to decide.
+    `askers` are those whom the turn answers. The runtime refuses an answer to a call that is no
+    longer held; then there is nothing to decide.
     """
+    may_stop = await stops.judge(engine, holding, turn_id, askers)
     limit = timedelta(seconds=engine.runtime.deadline)
     await holding.enough_for(engine.runtime.deadline)
     async with appending(engine, holding, progress=False) as append:
@@ -182,6 +191,7 @@ async def send_side(
         batch = await inputs.start_sending(
             append.connection, holding.held.lease, turn_id, SIDE, limit
         )
+        batch = await stops.hold_back(append, batch, may_stop, askers)
     for item in batch:
         try:
             await deliver(engine, holding, session_id, [item], [side_event(item)], seen)

@@ -1,7 +1,8 @@
 """The runtime session behind a session: made once, found again when its making was interrupted.
 
 create_started_at (committed) ▸ request ▸ anthropic_session_id. A holder that finds the first without
-the last looks for a runtime session that carries our id, twice, before it makes another.
+the last looks for a runtime session that carries our id, twice, before it makes another; so what was
+written for a request that is known to have made nothing is taken back.
 """
 
 from datetime import datetime, timedelta
@@ -10,6 +11,8 @@ import structlog
 
 from router import clock
 from router.errors import RuntimeFailure, RuntimeGone, RuntimeRefused, RuntimeUnclear
+from router.notices import Trouble
+from router.runtime.budget import Need
 from router.turns.engine import Engine, Holding, appending, away
 from store import calls, sessions
 from store.agents import Agent
@@ -49,10 +52,27 @@ async def ensure(engine: Engine, holding: Holding, agent: Agent) -> str:
 
 
 async def _create(engine: Engine, holding: Holding, agent: Agent) -> str:
+    lost = holding.held.create_started_at is not None
+    await engine.runtime.may_create(Need.RECOVERY if lost else Need.LIVE)
     await holding.enough_for(engine.runtime.deadline)
     started = clock.now()
-    async with appending(engine, holding) as append:
-        await sessions.create_started(append.connection, holding.held.lease, started)
+    await _intend(engine, holding, started)
+    try:
+        return await _request(engine, holding, agent)
+    except RuntimeGone as gone:
+        raise RuntimeRefused(str(gone), trouble=await _missing(engine, agent)) from gone
+    except RuntimeRefused as refused:
+        if refused.trouble is not Trouble.REFUSED:
+            raise
+        raise RuntimeRefused(str(refused), trouble=Trouble.NOT_STARTED) from refused
+    except RuntimeUnclear as unclear:
+        found = await _find(engine, holding, agent, started)
+        if found is None:
+            raise away(unclear) from unclear
+        return found
+
+
+async def _request(engine: Engine, holding: Holding, agent: Agent) -> str:
     try:
         return await engine.runtime.create_session(
             agent_id=agent.anthropic_agent_id,
@@ -60,13 +80,25 @@ async def _create(engine: Engine, holding: Holding, agent: Agent) -> str:
             title=holding.held.title or "New conversation",
             metadata=_metadata(holding),
         )
-    except RuntimeGone as gone:
-        raise RuntimeRefused(f"the agent does not exist at the runtime: {gone}") from gone
-    except RuntimeUnclear as unclear:
-        found = await _find(engine, holding, agent, started)
-        if found is None:
-            raise away(unclear) from unclear
-        return found
+    except RuntimeUnclear:
+        raise
+    except RuntimeFailure:
+        await _intend(engine, holding, holding.held.create_started_at)
+        raise
+
+
+async def _intend(engine: Engine, holding: Holding, at: datetime | None) -> None:
+    async with appending(engine, holding, progress=False) as append:
+        await sessions.create_started(append.connection, holding.held.lease, at)
+
+
+async def _missing(engine: Engine, agent: Agent) -> Trouble:
+    """A 404 does not say which of the two it is: the agent, or the environment."""
+    try:
+        await engine.runtime.check_agent(agent.anthropic_agent_id)
+    except RuntimeGone:
+        return Trouble.AGENT_MISSING
+    return Trouble.ENVIRONMENT_MISSING
 
 
 async def _find(engine: Engine, holding: Holding, agent: Agent, started: datetime) -> str | None:
@@ -75,6 +107,7 @@ async def _find(engine: Engine, holding: Holding, agent: Agent, started: datetim
         if look:
             await clock.sleep(engine.timing.settle)
         found = await engine.runtime.find_sessions(
+            Need.RECOVERY,
             agent_id=agent.anthropic_agent_id,
             since=started - _CLOCK_SKEW,
             metadata=_metadata(holding),
@@ -87,6 +120,7 @@ async def _find(engine: Engine, holding: Holding, agent: Agent, started: datetim
 
 
 async def _archive_double(engine: Engine, double: str) -> None:
+    engine.count_double()
     _log.warning("session.doubled", anthropic_session_id=double)
     try:
         await engine.runtime.archive_session(double)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 
+from router.behaviour import Mentions
 from router.ports import Preview, Step
 from router.turns.engine import Engine
 from router.turns.live import LiveAnswer
@@ -35,11 +36,13 @@ class Showing:
         self._answer.settle(interrupted=interrupted)
         return self._answer.steps
 
-    def begin(self, turn_id: UUID, user_id: str, team_id: str | None) -> None:
+    def begin(
+        self, turn_id: UUID, user_id: str, team_id: str | None, mentions: Mentions = "none"
+    ) -> None:
         """Opens the preview of a turn that answers this person; a second time changes nothing."""
         if self._held.slack_install_id is None or self._preview is not None:
             return
-        self._preview = self._engine.previews.open(self._held, turn_id, user_id, team_id)
+        self._preview = self._engine.previews.open(self._held, turn_id, user_id, team_id, mentions)
         self._task = self._tasks.create_task(self._guard(self._preview))
 
     def see(self, event: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ import structlog
 from router import clock
 from router.errors import RuntimeFailure
 from router.loops import Stop, every
+from router.runtime.budget import Need
 from router.turns import ending
 from router.turns.engine import Engine, Holding
 from router.turns.project import usage_between
@@ -28,6 +29,7 @@ from store.leases import Lease, LeaseLost, Ready
 _log = structlog.get_logger(__name__)
 
 _MISSES = 2
+_ASK_SECONDS = 5.0  # a line that has gone dead says nothing by itself
 _GONE: tuple[type[Exception], ...] = (LeaseLost, *database.ERRORS)
 _QUIET_BEFORE_DISAGREE = timedelta(seconds=45)
 
@@ -105,7 +107,7 @@ class Worker:
         asked_at = clock.monotonic()
         lease = self._engine.timing.lease
         try:
-            async with database.borrow(self._leases) as connection:
+            async with database.within(self._leases, lease / 3) as connection:
                 held = await leases.claim(connection, wanted, self._owner, timedelta(seconds=lease))
         except database.ERRORS as error:
             _log.warning("claim.failed", error=type(error).__name__)
@@ -170,7 +172,7 @@ class Worker:
         asked_at = clock.monotonic()
         lease = self._engine.timing.lease
         try:
-            async with database.borrow(self._leases) as connection:
+            async with database.within(self._leases, lease / 3) as connection:
                 renewed = await leases.renew(connection, agent_id, mine, timedelta(seconds=lease))
         except database.ERRORS as error:
             _log.warning("renew.failed", error=type(error).__name__, leases=len(mine))
@@ -209,7 +211,7 @@ class Worker:
             if not await sessions.any_running(connection, _QUIET_BEFORE_DISAGREE):
                 return
         try:
-            running = await self._engine.runtime.sessions_running()
+            running = await self._engine.runtime.sessions_running(Need.LIVE)
         except RuntimeFailure as error:
             _log.info("disagree.unread", error=str(error))
             return
@@ -221,7 +223,9 @@ class Worker:
             waiting = await usage.pending(connection, 20)
         for row in waiting:
             try:
-                total = (await self._engine.runtime.session(row.anthropic_session_id)).usage
+                total = (
+                    await self._engine.runtime.session(Need.VIEW, row.anthropic_session_id)
+                ).usage
             except RuntimeFailure as error:
                 _log.info("usage.pending", session_id=str(row.session_id), error=str(error))
                 continue
@@ -259,8 +263,10 @@ class Wakes:
         lost = asyncio.Event()
         connection = await database.listen(self._dsn, self._hear, lost)
         try:
+            asked_at = clock.monotonic()
             while not (stop.said or lost.is_set()):
-                if self._outgoing:
+                if self._outgoing or clock.monotonic() - asked_at > _ASK_SECONDS:
+                    asked_at = clock.monotonic()
                     out, self._outgoing = self._outgoing, set()
                     await database.notify(
                         connection, [f"{r.deployed_agent_id}/{r.session_id}" for r in out]

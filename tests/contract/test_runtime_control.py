@@ -57,6 +57,27 @@ async def test_the_gate_over_http(bench):
     await bench.idle(session_id)
 
 
+async def test_interrupts_that_are_held_are_taken_and_stop_what_runs_once_they_are_released(bench):
+    await control(bench, "fault", kind="hold")
+    await control(bench, "fault", kind="hold_interrupts")
+    session_id = await bench.session("one")
+    await eventually(bench.runtime.held)
+    (taken,) = await bench.send(session_id, INTERRUPT)
+    await control(bench, "fault", kind="release")
+    await bench.idle(session_id)
+    await control(bench, "fault", kind="hold")
+    await bench.say(session_id, "two")
+    await eventually(bench.runtime.held)
+    assert taken.processed_at is None
+    assert [e.processed_at for e in await bench.history(session_id, types=["user.interrupt"])] == [
+        None
+    ]
+    await control(bench, "fault", kind="release_interrupts")
+    await bench.idle(session_id, times=2)
+    await control(bench, "fault", kind="release")
+    assert await bench.texts(session_id) == ['You said: "one"']
+
+
 async def test_the_clock_over_http(bench):
     session_id = await bench.session("!slow 100")
 

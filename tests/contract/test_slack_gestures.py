@@ -62,10 +62,25 @@ class TestOwnPayloads:
         mention, change = (
             message(payload) for payload in p.edited_twins(old, f"<@{p.BOT}> brand new")
         )
-        assert same_turn(mention, change)
-        assert (mention.is_edit, change.is_edit, change.revision) == (True, True, p.EDITED)
+        assert same_turn(mention, replace(change, revision=mention.revision))
+        assert (mention.is_edit, change.is_edit) == (True, True)
+        assert (mention.revision, change.revision) == (p.EDITED, "1700000090.000300")
         assert change.message_key == f"msg:{p.APP}:{p.TEAM}:{p.CHANNEL}:{p.ROOT}"
         assert change.text == "brand new"
+
+    @pytest.mark.parametrize(
+        ("event_ts", "revision"),
+        [
+            ("1700000090.500000", "1700000090.500000"),
+            ("1700000091.200000", "1700000090.999999"),
+            ("1700000089.900000", p.EDITED),
+        ],
+    )
+    def test_within_its_second_an_edit_is_as_new_as_its_event(self, event_ts: str, revision: str):
+        before = p.words("a", channel=p.DM)
+        after = p.edit_of(before, "b")
+        event = p.changed(after, before, channel=p.DM, channel_type="im", event_ts=event_ts)
+        assert message(p.envelope(event)).revision == revision
 
     def test_an_edited_mention_whose_root_has_replies_stays_in_its_own_thread(self):
         mention, change = p.edited_twins(f"<@{p.BOT}> a", f"<@{p.BOT}> b", thread_ts=p.ROOT)

@@ -117,7 +117,7 @@ EXPECTED: dict[str, Recorded] = {
         is_edit=True,
         only_if_stored=True,
         user_id="U111",
-        revision="1665102362.000000",
+        revision="1665102362.013600",
     ),
     "message.channels--message_deleted.json": Recorded(
         "T-auth",

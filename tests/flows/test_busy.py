@@ -65,6 +65,18 @@ async def test_three_people_wait_in_order_and_share_one_answer(here: World):
     ]
 
 
+async def test_a_mark_that_was_not_made_in_time_is_not_made_at_all(here: World):
+    async with here.app(roles=frozenset({"ingress", "worker"})):
+        asked = await working(here)
+        await here.slack.say("ada", asked.channel, "one", thread_ts=asked.ts)
+        await eventually(lambda: here.rows("SELECT FROM slack_outbox WHERE kind = 'reaction'"))
+        here.runtime.release()
+        await eventually(lambda: here.sent_texts() == ["first", "one"])
+    async with here.app():
+        await here.answers(asked.channel, asked.ts, 2)
+    assert reactions(here) == []
+
+
 async def test_a_message_that_begins_a_turn_is_not_marked(here: World):
     async with here.app():
         asked = await here.slack.say("ada", "general", "@threadline hello")
@@ -73,6 +85,28 @@ async def test_a_message_that_begins_a_turn_is_not_marked(here: World):
         await here.answers(asked.channel, asked.ts, 2)
     assert marks(here, asked) == marks(here, again) == []
     assert reactions(here) == []
+
+
+@pytest.mark.parametrize("busy", [True, False], ids=["mid_turn", "at_rest"])
+async def test_a_reply_that_opens_with_somebody_elses_name_is_left_alone(
+    here: World, *, busy: bool
+):
+    """In a thread that is followed without mentions; inside of a sentence a name is just a name."""
+    async with here.app():
+        if busy:
+            asked = await working(here)
+        else:
+            asked = await here.slack.say("ada", "general", "@threadline first")
+            await here.answers(asked.channel, asked.ts, 1)
+        aside = await here.slack.say("ada", asked.channel, "@grace, you?", thread_ts=asked.ts)
+        await here.slack.settle()
+        await here.slack.say("ada", asked.channel, "tell @grace too", thread_ts=asked.ts)
+        await here.slack.settle()
+        here.runtime.release()
+        await here.answers(asked.channel, asked.ts, 2)
+    assert marks(here, aside) == []
+    assert [text.partition(" ")[0] for text in here.sent_texts()] == ["first", "tell"]
+    assert len(await here.rows("SELECT id FROM session_inputs")) == 2
 
 
 async def test_the_twin_and_the_retries_of_a_waiting_message_mark_it_once(here: World):
@@ -141,19 +175,15 @@ async def test_a_reaction_whose_answer_is_lost_is_made_again(here: World, kind: 
 
 
 async def test_the_mark_is_taken_away_only_after_it_was_put_there(here: World):
-    """The addition is held up until the removal stands behind it in the outbox."""
+    """The addition is under way until the removal stands behind it in the outbox."""
     async with here.app():
         asked = await working(here)
-        here.slack.fault("ratelimit", method="reactions.add", retry_after=2)
+        here.slack.fault("stall_before", method="reactions.add", seconds=2)
         waits = await here.slack.say("ada", asked.channel, "second", thread_ts=asked.ts)
-        await eventually(lambda: reactions(here))
+        await eventually(lambda: here.rows("SELECT FROM slack_outbox WHERE state = 'sending'"))
         here.runtime.release()
         await here.answers(asked.channel, asked.ts, 2)
-    assert [method for method, _ in reactions(here)] == [
-        "reactions.add",
-        "reactions.add",
-        "reactions.remove",
-    ]
+    assert [method for method, _ in reactions(here)] == ["reactions.add", "reactions.remove"]
     assert marks(here, waits) == []
 
 

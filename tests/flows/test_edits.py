@@ -36,6 +36,31 @@ async def test_an_edit_of_a_waiting_message_replaces_it(here: World):
     assert here.sent_texts() == ["first", "second"]
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["in_order", "reversed"])
+async def test_of_two_edits_within_a_second_the_later_one_counts(
+    here: World, order: tuple[int, int]
+):
+    async with here.app():
+        asked = await busy(here)
+        later = await here.slack.say("ada", asked.channel, "one", thread_ts=asked.ts)
+        await here.slack.settle()
+        edits = await edits_of_one_second(here, later, "two", "three")
+        await deliver_all(here, tuple(edits[place] for place in order))
+        here.runtime.release()
+        await here.answers(asked.channel, asked.ts, 2)
+    assert here.sent_texts() == ["first", "three"]
+
+
+async def edits_of_one_second(here: World, message: Message, *texts: str) -> list[Json]:
+    """The events of edits that Slack gives the same time, whole seconds; none is delivered yet."""
+    while True:
+        for text in texts:
+            await here.slack.edit(message.channel, message.ts, text, deliver=False)
+        edits = here.slack.envelopes(message.ts)[-len(texts) :]
+        if len({one["event"]["message"]["edited"]["ts"] for one in edits}) == 1:
+            return edits
+
+
 async def test_an_edit_of_an_answered_message_makes_one_correction_turn(here: World):
     async with here.app():
         asked = await here.slack.say("ada", "general", "@threadline one")

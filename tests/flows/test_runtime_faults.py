@@ -1,6 +1,9 @@
 """The runtime misbehaves: one turn, one runtime session, nothing sent twice, one answer."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,8 @@ import pytest
 from bot.local.model import Message
 from router import notices
 from router.clock import Backoff
+from router.notices import Trouble
+from router.runtime.client import Runtime
 from router.turns import ending
 from tests.harness import TIMING, World, world
 from tests.support import eventually
@@ -168,10 +173,59 @@ async def test_a_confirmation_that_fails_is_made_up_for_once(here: World, kind: 
         here.runtime.fault(kind, route="events.send")
         here.runtime.release()
         posts = await here.answers(asked.channel, asked.ts, 2)
-    assert posts[0] == notices.held_call("bash")
+    assert posts[0] == notices.words(Trouble.HELD_CALL, tool="bash")
     (session,) = here.runtime.sessions()
     kinds = [event["type"] for event in here.runtime.received(session["id"])]
     assert kinds == ["user.message", "user.tool_confirmation"]
+
+
+# ------------------------------------------------------------------ it throws messages away
+
+
+@asynccontextmanager
+async def console(here: World) -> AsyncIterator[Runtime]:
+    """Somebody else who speaks to the runtime's sessions."""
+    client = Runtime(api_key="local", base_url=here.runtime.url, max_streams=1)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def test_a_message_that_is_thrown_away_time_after_time_is_refused_at_last(
+    here: World, monkeypatch: pytest.MonkeyPatch
+):
+    """Each time a turn from elsewhere breaks off before it; it is sent three times in all."""
+    monkeypatch.setattr(ending, "_AFTER_FLUSH_SECONDS", 0.5)
+    async with here.app(timing=QUICK), console(here) as elsewhere:
+        first = await ask(here)
+        await here.answers(first.channel, first.ts, 1)
+        (session,) = here.runtime.sessions()
+        for times in range(1, 4):
+            here.runtime.hold()
+            broken = {"type": "user.message", "content": [{"type": "text", "text": "!error"}]}
+            await elsewhere.send(session["id"], [broken])
+            await eventually(here.runtime.held)
+            if times == 1:
+                await here.slack.say("ada", first.channel, "keep me", thread_ts=first.ts)
+            await eventually(partial(sent_so_often, here, "keep me", times))
+            here.runtime.release()
+            await eventually(partial(ended, here, 1 + times))
+        posts = await here.answers(first.channel, first.ts, 4)
+    again, refused = notices.words(Trouble.RETRYING), notices.words(Trouble.FLUSHED)
+    assert posts == ['You said: "hello"', again, again, refused]
+    assert here.sent_texts().count("keep me") == 3
+    row = await here.row("SELECT state, flushes FROM session_inputs WHERE flushes > 0")
+    assert (row["state"], row["flushes"]) == ("refused", 2)
+    assert [turn["state"] for turn in await here.turns()] == ["completed", *["failed"] * 3]
+
+
+def sent_so_often(here: World, text: str, times: int) -> bool:
+    return here.sent_texts().count(text) == times
+
+
+async def ended(here: World, turns: int) -> bool:
+    return sum(turn["ended_at"] is not None for turn in await here.turns()) == turns
 
 
 # ------------------------------------------------------------------ the runtime is away
@@ -187,15 +241,17 @@ async def test_while_the_runtime_is_away_a_message_waits_and_the_thread_says_so_
             await here.slack.say("ada", first.channel, "again", thread_ts=first.ts)
             other = await ask(here, "and here?")
             await eventually(lambda: tried(here, 5))
-            assert here.bot_posts(first.channel, first.ts)[1:] == [notices.RUNTIME_AWAY]
-            assert here.bot_posts(other.channel, other.ts) == [notices.RUNTIME_AWAY]
+            assert here.bot_posts(first.channel, first.ts)[1:] == [
+                notices.words(Trouble.RUNTIME_AWAY)
+            ]
+            assert here.bot_posts(other.channel, other.ts) == [notices.words(Trouble.RUNTIME_AWAY)]
         assert await here.answers(first.channel, first.ts, 3) == [
             'You said: "hello"',
-            notices.RUNTIME_AWAY,
+            notices.words(Trouble.RUNTIME_AWAY),
             'You said: "again"',
         ]
         assert await here.answers(other.channel, other.ts, 2) == [
-            notices.RUNTIME_AWAY,
+            notices.words(Trouble.RUNTIME_AWAY),
             'You said: "and here?"',
         ]
         assert sorted(here.sent_texts()) == ["again", "and here?", "hello"]
@@ -209,7 +265,7 @@ async def test_a_turn_in_flight_goes_on_when_the_runtime_is_back(dsn: str, tmp_p
         async with here.runtime_away():
             await eventually(lambda: here.bot_posts(asked.channel, asked.ts))
         assert await here.answers(asked.channel, asked.ts, 2) == [
-            notices.RUNTIME_AWAY,
+            notices.words(Trouble.RUNTIME_AWAY),
             'You said: "hello"',
         ]
         assert len(messages(here)) == 1

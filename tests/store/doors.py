@@ -15,8 +15,6 @@ from store import database
 from store.database import Connection, Record
 from tests.store.factories import Ground
 
-# Slack's clock, now, whole seconds: a root of this age may have been overtaken.
-NOW = int(time.time())
 _number = count(1)
 
 
@@ -35,9 +33,12 @@ async def intake(dsn: str) -> AsyncIterator[Intake]:
         await database.close_pool(pool)
 
 
-def new_thread() -> str:
-    """The ts of a root, unlike any other's."""
-    return f"{NOW}.{next(_number):06}"
+def new_thread(*, age: int = 0) -> str:
+    """The ts of a root that is so many seconds old, unlike any other's.
+
+    Young ones may have been overtaken, and are that for two minutes only.
+    """
+    return f"{int(time.time()) - age}.{next(_number):06}"
 
 
 def arrival(on: Ground, root: str, seconds: int = 0, **changes: Any) -> Arrival:

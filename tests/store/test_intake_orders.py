@@ -1,6 +1,5 @@
 """Events of one message, and of one thread, in every order in which they may come."""
 
-from decimal import Decimal
 from itertools import permutations
 
 import pytest
@@ -11,10 +10,11 @@ from router.routing import Arrival
 from store import sessions
 from store.database import Connection
 from tests.store import factories
-from tests.store.doors import NOW, arrival, in_order, intake, new_thread, rows, texts
+from tests.store.doors import arrival, in_order, intake, new_thread, rows, texts
 
-_FIRST_EDIT = Decimal(NOW + 60)
-_SECOND_EDIT = Decimal(NOW + 70)
+# seconds after the message
+_FIRST_EDIT = 60
+_SECOND_EDIT = 70
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def thread() -> str:
     return new_thread()
 
 
-def _edit(of: Arrival, revision: Decimal, text: str, **changes) -> Arrival:
-    values = {"revision": revision, "text": text, "slack_event_id": f"Ev {revision} {text}"}
+def _edit(of: Arrival, seconds: int, text: str, **changes) -> Arrival:
+    values = {"revision": int(of.ts) + seconds, "text": text, "slack_event_id": f"Ev {text}"}
     return _changed(of, **values | changes)
 
 
@@ -32,11 +32,7 @@ def _delete(of: Arrival) -> Arrival:
 
 
 def _changed(of: Arrival, **changes) -> Arrival:
-    return Arrival.from_json(of.to_json() | {n: _plain(v) for n, v in changes.items()})
-
-
-def _plain(value: object) -> object:
-    return str(value) if isinstance(value, Decimal) else value
+    return Arrival.from_json(of.to_json() | changes)
 
 
 async def _after(door: Intake, arrivals: tuple[Arrival, ...]) -> None:
@@ -70,7 +66,7 @@ async def test_a_mention_its_twin_and_their_edit_are_one_message_in_every_order(
             events = [mention, mention, edit, edit]
             outcomes = await in_order(door, [events[n] for n in order])
             (row,) = await rows(db, root)
-            assert (row["body"]["text"], row["revision"]) == ("edited", _FIRST_EDIT), order
+            assert (row["body"]["text"], row["revision"]) == ("edited", edit.revision), order
             assert row["state"] == "queued"
             changes = 1 if order[0] in (2, 3) else 2
             assert [o.kind for o in outcomes].count("accepted") == changes, order
@@ -142,8 +138,8 @@ async def test_edits_of_a_sent_message_make_one_correction_each(dsn, db, on):
             original, *rest = await rows(db, root)
             assert (original["kind"], original["body"]["text"]) == ("message", message.text)
             assert {r["kind"] for r in rest} == {"correction"}
-            assert rest[-1]["dedupe_key"] == f"{message.dedupe_key}#{_SECOND_EDIT}"
-            assert rest[-1]["order_key"] == _SECOND_EDIT
+            assert rest[-1]["dedupe_key"] == f"{message.dedupe_key}#{twice.revision}"
+            assert rest[-1]["order_key"] == twice.revision
 
 
 @pytest.mark.parametrize("sent", [False, True])
@@ -153,10 +149,10 @@ async def test_an_edit_to_the_same_text_is_none(dsn, db, on, thread, sent):
         await door.accept(message)
         if sent:
             await _begin_turn(db, thread)
-        same = await door.accept(_edit(message, _FIRST_EDIT, message.text))
-        assert same.kind == "duplicate"
+        edit = _edit(message, _FIRST_EDIT, message.text)
+        assert (await door.accept(edit)).kind == "duplicate"
     (row,) = await rows(db, thread)
-    assert row["revision"] == _FIRST_EDIT
+    assert row["revision"] == edit.revision
 
 
 async def test_the_way_back_to_the_first_text_is_a_correction_too(dsn, db, on, thread):
@@ -284,7 +280,7 @@ async def test_talk_before_the_mention_is_not_for_the_agent(dsn, db, on, thread)
 
 
 async def test_a_reply_in_an_old_thread_that_nobody_follows_is_ignored(dsn, db, on):
-    reply = arrival(on, f"{NOW - 600}.000001", 590, addressed=False)
+    reply = arrival(on, new_thread(age=600), 590, addressed=False)
     async with intake(dsn) as door:
         ignored = await door.accept(reply)
     assert (ignored.kind, ignored.reason) == ("ignored", "not_followed")

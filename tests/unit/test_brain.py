@@ -78,6 +78,8 @@ def test_words_with_consequences():
     (slow,) = script(["!slow 7"])
     assert isinstance(slow, Answer)
     assert slow.seconds == 7
+    (quoting,) = script(["!slow 2 one", "two"])
+    assert quoting == Answer('You said: "one\ntwo"', seconds=2)
 
 
 @pytest.mark.parametrize("said", ["!slow ", "!long "])

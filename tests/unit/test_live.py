@@ -57,6 +57,15 @@ def test_messages_join_as_in_the_final_answer_and_empty_ones_leave_no_gap():
     assert answer.text == "one\n\ntwo"
 
 
+def test_a_message_that_was_cut_short_is_marked_once_another_begins():
+    answer = LiveAnswer()
+    answer.see(delta("a", "This is sen"))
+    assert answer.text == "This is sen"
+    for event in (request_end(failed=False), delta("b", "No")):
+        answer.see(event)
+    assert answer.text == "This is sen …\n\nNo"
+
+
 @pytest.mark.parametrize("failed", [True, False])
 def test_what_a_failed_request_began_to_say_is_forgotten(failed):
     answer = LiveAnswer()

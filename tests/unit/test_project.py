@@ -180,24 +180,44 @@ def test_an_interrupt_that_came_after_the_end_is_no_stop_of_this_turn_nor_of_the
 
 
 @pytest.mark.parametrize("key", ["sevt_1", ""])
-def test_an_interrupt_is_under_way_until_it_is_seen_processed(key: str):
+def test_an_interrupt_is_under_way_until_the_idle_behind_it(key: str):
     sent = event("user.interrupt", None) | {"id": key}
     projection = seen(event("session.status_running", 0), message(KEY, 1), sent)
     found = [projection.stopping]
     projection.relisted()  # the session runs on: it may still come
     found.append(projection.stopping)
     projection.see(event("user.interrupt", 2) | {"id": key})
-    assert [*found, projection.stopping] == [True, True, False]
+    found.append(projection.stopping)
+    projection.see(idle(3))
+    assert [*found, projection.stopping] == [True, True, True, False]
+
+
+def test_an_interrupt_that_a_session_at_rest_ignores_is_over_once_it_is_read():
+    capped = seen(message(KEY, 1), idle(2, "budget_reached"), event("user.interrupt", 3))
+    assert not capped.stopping
 
 
 @pytest.mark.parametrize("key", ["sevt_1", ""])
-def test_at_rest_a_listing_settles_an_interrupt_that_was_not_seen_processed(key: str):
+def test_at_rest_two_listings_settle_an_interrupt_that_was_not_seen_processed(key: str):
     sent = event("user.interrupt", None) | {"id": key}
     projection = seen(message(KEY, 1), sent, idle(2))
     found = [projection.stopping]
-    projection.relisted()
-    assert [*found, projection.stopping] == [True, False]
+    for _ in range(2):
+        projection.see(sent)  # each of them shows it
+        projection.relisted()
+        found.append(projection.stopping)
+    projection.see(sent)
+    assert [*found, projection.stopping] == [True, True, False, False]
     assert not seen(sent, event("session.status_terminated", 3)).stopping
+
+
+def test_between_turns_an_interrupt_under_way_is_an_old_one():
+    old, new = (event("user.interrupt", None) | {"id": f"sevt_{n}"} for n in "12")
+    projection = seen(message(KEY, 1), old, idle(2))
+    projection.forget_interrupts()
+    found = [projection.stopping]
+    projection.see(new)
+    assert [*found, projection.stopping] == [False, True]
 
 
 def test_an_interrupt_with_an_empty_id_counts():

@@ -12,7 +12,8 @@ It obeys the first `!word` found in the user's text and otherwise answers quotin
 | `!custom` | a call of the custom tool `lookup_order` |
 | `!escalate question` | a call of the custom tool `escalate_to_human` with question and context |
 | `!slow [seconds] [n]` | an answer that takes its time (3 s), of n kilobytes as `!long` if asked for |
-| `!error [kind]` | an error: `retrying` (then it answers), `exhausted` (the default), `terminal` |
+| `!slow seconds words` | quotes the words, slowly |
+| `!error [kind] [type]` | an error: `retrying` (then it answers), `exhausted` (the default), `terminal`; of a `session.error` type if asked for |
 | `!refuse` | the turn ends in a refusal |
 | `!budget` | the turn ends with the budget reached, which stays so until the session's budget is updated |
 
@@ -41,6 +42,24 @@ _TOOL_INPUTS: dict[str, Json] = {
     "grep": {"pattern": "order", "path": "/workspace"},
     "web_fetch": {"url": "https://example.com/"},
     "web_search": {"query": "example"},
+}
+# SDK/types/beta/sessions/beta_managed_agents_session_error_event.py
+ERRORS = {
+    "unknown_error": "The session cannot go on.",
+    "model_overloaded_error": "The model is overloaded.",
+    "model_rate_limited_error": "The model request was rate-limited.",
+    "model_request_failed_error": "The model request failed.",
+    "mcp_connection_failed_error": "Failed to connect to the MCP server.",
+    "mcp_authentication_failed_error": "Authentication to the MCP server failed.",
+    "billing_error": "The organization is out of credits.",
+    "credential_host_unreachable_error": "A credential's host is not permitted.",
+    "tool_use_limit_reached_error": "The limit on tool-use rounds was reached.",
+    "compaction_limit_reached_error": "The context was compacted too often.",
+    "repository_authentication_error": "The repository host rejected the credentials.",
+    "repository_forbidden_error": "The repository host refused access.",
+    "repository_not_found_error": "The repository was not found.",
+    "repository_checkout_error": "The branch does not exist.",
+    "repository_clone_error": "The repository could not be cloned.",
 }
 _SLOW_SECONDS = 3.0
 _MOST_SECONDS = 86_400.0
@@ -104,6 +123,7 @@ class Trouble:
     """A model request that fails."""
 
     kind: Literal["retrying", "exhausted", "terminal"]
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,19 +238,21 @@ def _escalate(rest: str) -> tuple[Step, ...]:
 
 
 def _slow(rest: str) -> tuple[Step, ...]:
-    size = _number(rest.partition(" ")[2], 0.0, _MOST_KILOBYTES)
-    text = _long_text(size) if size else _SLOW_TEXT
+    words = rest.partition(" ")[2].strip()
+    size = _number(words, 0.0, _MOST_KILOBYTES)
+    text = _long_text(size) if size else f'You said: "{words}"' if words else _SLOW_TEXT
     return (Answer(text, seconds=_number(rest, _SLOW_SECONDS, _MOST_SECONDS)),)
 
 
 def _error(rest: str) -> tuple[Step, ...]:
+    error = next((word for word in rest.split()[:2] if word in ERRORS), "")
     match rest.split()[:1]:
         case ["retrying"]:
-            return (Trouble("retrying"), Answer("It worked at the second attempt."))
+            return (Trouble("retrying", error), Answer("It worked at the second attempt."))
         case ["terminal"]:
-            return (Trouble("terminal"),)
+            return (Trouble("terminal", error),)
         case _:
-            return (Trouble("exhausted"),)
+            return (Trouble("exhausted", error),)
 
 
 def _refuse(_rest: str) -> tuple[Step, ...]:

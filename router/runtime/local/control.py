@@ -7,6 +7,7 @@ from typing import Any, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from router.runtime.local.engine import Engine
 from router.runtime.local.faults import Fault
 from router.runtime.local.model import Session
 from router.runtime.local.wire import Json
@@ -14,11 +15,14 @@ from router.runtime.local.world import World
 
 
 class GateMove(BaseModel):
-    """`hold` keeps turns from being answered, one session's or all; `release` lets them go."""
+    """`hold` keeps turns from being answered, one session's or all; `release` lets them go.
+
+    With `_interrupts` the same for the effect of interrupts, those of all sessions.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["hold", "release"]
+    kind: Literal["hold", "release", "hold_interrupts", "release_interrupts"]
     session_id: str | None = None
 
 
@@ -52,9 +56,10 @@ _EMPTY: TypeAdapter[Empty] = TypeAdapter(Empty)
 class Control:
     """The routes under /_control."""
 
-    def __init__(self, world: World, reset: Callable[[], None]) -> None:
+    def __init__(self, world: World, engine: Engine, reset: Callable[[], None]) -> None:
         """`reset` brings the whole server back to an empty world."""
         self._world = world
+        self._engine = engine
         self._reset = reset
 
     def routes(self) -> list[web.RouteDef]:
@@ -75,6 +80,10 @@ class Control:
                 self._world.faults.order(order)
             case GateMove(kind="hold"):
                 self._world.gate.hold(order.session_id)
+            case GateMove(kind="hold_interrupts"):
+                self._world.gate.interrupts_wait = True
+            case GateMove(kind="release_interrupts"):
+                self._engine.release_interrupts()
             case GateMove():
                 self._world.gate.release(order.session_id)
             case ClearFaults():

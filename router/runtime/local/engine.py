@@ -70,6 +70,13 @@ class Engine:
         self._world.commit(session, head=True)
         self._world.hub.end_session(session.id)
 
+    def release_interrupts(self) -> None:
+        """Interrupts wait no more: those that did take effect at once, on whatever runs."""
+        self._world.gate.interrupts_wait = False
+        for session in self._world.sessions.values():
+            if self._to_stop(session):
+                self._settle(session)
+
     def _refuse_running(self, session: Session, what: str) -> None:
         if self._world.shown_status(session, f"sessions.{what}") in {"running", "rescheduling"}:
             raise bad_request(
@@ -100,7 +107,7 @@ class Engine:
         """Does at once what needs no model, and starts the session if there is more to do."""
         live = session.live
         if live.status == "idle":
-            if session.log.waiting("user.interrupt"):
+            if self._to_stop(session):
                 say.interrupted(session, self._world.pace)
             if session.unanswered():
                 if answered:
@@ -113,8 +120,13 @@ class Engine:
         if live.status == "running":
             self._start(session)
         wait = session.wait
-        if wait is not None and not wait.done() and session.log.waiting("user.interrupt"):
+        if wait is not None and not wait.done() and self._to_stop(session):
             wait.set_exception(TurnInterruptedError())
+
+    def _to_stop(self, session: Session) -> bool:
+        if self._world.gate.interrupts_wait:
+            return False
+        return bool(session.log.waiting("user.interrupt"))
 
     def _messages(self, session: Session) -> list[Entry]:
         if session.live.capped or session.live.held:
@@ -146,7 +158,7 @@ class Engine:
             return None
         if live.turn is not None and live.turn.span is not None:
             say.close_span(session, failed=True)
-        if session.log.waiting("user.interrupt"):
+        if self._to_stop(session):
             say.interrupted(session, self._world.pace)
             self._world.commit(session)
         if session.unanswered():
@@ -192,7 +204,7 @@ class Engine:
 
     def _finish(self, session: Session) -> None:
         session.live.turn = None
-        if session.log.waiting("user.interrupt"):
+        if self._to_stop(session):
             return
         if self._messages(session):
             self._begin(session)
@@ -244,14 +256,14 @@ class Engine:
         turn.cursor += 1
         match step.kind:
             case "retrying":
-                say.rescheduled(session)
+                say.rescheduled(session, step.error)
                 self._world.commit(session)
                 await self._wait(session, self._world.pace.after(RETRY_SECONDS))
                 say.running(session, self._world.pace)
             case "exhausted":
-                say.exhausted(session, self._world.pace)
+                say.exhausted(session, self._world.pace, step.error)
             case "terminal":
-                say.broken(session)
+                say.broken(session, step.error)
         self._world.commit(session)
 
     async def _stop(self, session: Session, turn: Turn, step: Stop) -> None:
@@ -271,7 +283,7 @@ class Engine:
 
     async def _wait(self, session: Session, future: asyncio.Future[None]) -> None:
         """Waits, but not beyond an interrupt."""
-        if session.log.waiting("user.interrupt"):
+        if self._to_stop(session):
             future.cancel()
             raise TurnInterruptedError
         session.wait = future

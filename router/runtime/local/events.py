@@ -102,12 +102,13 @@ class Events:
     ) -> None:
         while True:
             if not await listener.listen(self._ping_seconds):
-                await response.write(_PING)
+                await response.write(listener.held_back + _PING)
+                listener.held_back = b""
             cut = None
             batch: list[bytes] = []
             while listener.frames and cut is None:
                 kind, data = listener.frames.popleft()
-                batch.append(data)
+                batch.append(self._said(listener, kind, data))
                 cut = self._cut(listener, kind)
             if batch:
                 await response.write(b"".join(batch))
@@ -117,6 +118,17 @@ class Events:
                 return
             if listener.ended:
                 return
+
+    def _said(self, listener: Listener, kind: str, data: bytes) -> bytes:
+        """What leaves for one event: the one before it may have been held back, it may come twice."""
+        mine = {"route": "events.stream", "session_id": listener.session_id, "event_type": kind}
+        if self._world.faults.take("duplicate", **mine) is not None:
+            data += data
+        if not listener.held_back and self._world.faults.take("reorder", **mine) is not None:
+            listener.held_back = data
+            return b""
+        said, listener.held_back = data + listener.held_back, b""
+        return said
 
     def _cut(self, listener: Listener, kind: str) -> Fault | None:
         return self._world.faults.take(

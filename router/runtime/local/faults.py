@@ -8,7 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 FaultKind = Literal[
     "drop_after",
     "drop_before",
+    "late_effect",
     "cut_stream",
+    "duplicate",
+    "reorder",
     "history_lag",
     "status_lag",
     "unknown_event",
@@ -16,6 +19,11 @@ FaultKind = Literal[
     "overloaded",
     "server_error",
     "unavailable",
+    "unauthorized",
+    "unpaid",
+    "forbidden",
+    "too_large",
+    "refused",
     "stall",
     "silence",
     "gone",
@@ -30,13 +38,17 @@ class Fault(BaseModel):
 
     - `drop_after`: the request takes effect, then its connection is reset
     - `drop_before`: the connection is reset and nothing happened
+    - `late_effect`: the request takes effect `seconds` later, though nobody waits for its answer then
     - `cut_stream`: a stream is reset (or, `clean`, ended) right after an event of type `event_type`
+    - `duplicate`, `reorder`: an event of that type (of any, without one) is said twice on a stream, or
+      behind the one that follows it, at the latest with the next ping
     - `history_lag`: events.list lacks the newest `events` events, or those of the last `seconds`;
       queued ones count as the newest
     - `status_lag`: an idle session still shows as running (each showing is a hit), and cannot be
       archived or deleted
     - `unknown_event`: an event of type `event_type` is emitted in the middle of a turn
     - `rate_limit`, `overloaded`, `server_error`, `unavailable`: 429, 529, 500, 503, nothing happened
+    - `unauthorized`, `unpaid`, `forbidden`, `too_large`, `refused`: 401, 402, 403, 413, 400, likewise
     - `stall`: the request takes effect and is answered `seconds` later
     - `silence`: the request is never answered, and nothing happened
     - `gone`: the session named does not exist (404)
@@ -52,9 +64,11 @@ class Fault(BaseModel):
     times: int | None = Field(1, ge=1, description="how many requests it hits; null: until cleared")
     session_id: str | None = Field(None, description="hits this session only")
     events: int = Field(1, ge=0, description="history_lag: how many are missing")
-    seconds: float = Field(0.0, ge=0, description="stall, history_lag: how long")
+    seconds: float = Field(0.0, ge=0, description="stall, late_effect, history_lag: how long")
     retry_after: float | None = Field(None, ge=0, description="the header of that name, in seconds")
-    event_type: str | None = Field(None, description="cut_stream, unknown_event: which type")
+    event_type: str | None = Field(
+        None, description="cut_stream, duplicate, reorder, unknown_event: which type"
+    )
     clean: bool = Field(
         default=False, description="cut_stream: end the stream instead of resetting it"
     )
@@ -114,5 +128,11 @@ def _applies(fault: Fault, route: str, session_id: str | None, event_type: str |
     return (
         (fault.route in {"*", route} or route == "*")
         and (fault.session_id is None or fault.session_id == session_id)
-        and (event_type is None or event_type == (fault.event_type or "span.model_request_start"))
+        and (event_type is None or _wanted(fault) in {None, event_type})
     )
+
+
+def _wanted(fault: Fault) -> str | None:
+    """The type of event that the fault is about; None: any."""
+    any_will_do = fault.kind in {"duplicate", "reorder"}
+    return fault.event_type or (None if any_will_do else "span.model_request_start")

@@ -3,6 +3,8 @@
 import asyncio
 import math
 from collections import defaultdict, deque
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -25,6 +27,11 @@ _REFUSALS: dict[FaultKind, tuple[int, str]] = {
     "overloaded": (529, "Overloaded"),
     "server_error": (500, "Internal server error"),
     "unavailable": (503, "Service unavailable"),
+    "unauthorized": (401, "invalid x-api-key"),
+    "unpaid": (402, "Your credit balance is too low."),
+    "forbidden": (403, "Your API key does not have permission to use the specified resource."),
+    "too_large": (413, "The request is larger than 32 MB."),
+    "refused": (400, "events[0]: this was not accepted"),
 }
 
 
@@ -54,9 +61,20 @@ class Limits:
 class Gateway:
     """The middleware in front of all /v1 routes."""
 
-    def __init__(self, world: World, *, api_key: str | None, limits: bool) -> None:
-        """Any non-empty key will do when `api_key` is None."""
+    def __init__(
+        self,
+        world: World,
+        spawn: Callable[[str, Coroutine[Any, Any, None]], None],
+        *,
+        api_key: str | None,
+        limits: bool,
+    ) -> None:
+        """Any non-empty key will do when `api_key` is None.
+
+        `spawn` starts a task, under a name of its own, that may outlive its request.
+        """
         self._world = world
+        self._spawn = spawn
         self._api_key = api_key
         self._limits = Limits() if limits else None
 
@@ -90,12 +108,22 @@ class Gateway:
         self._world.requests[route] += 1
         self._check_headers(request)
         if self._limits is not None:
-            self._limits.charge(route, self._world.pace.now())
+            self._charge(self._limits, route)
         await self._fail_before(request, route, session_id)
+        late = self._take("late_effect", route, session_id)
+        if late is not None:
+            return await self._take_late(request, handler, late.seconds)
         response = await handler(request)
         if response.prepared:
             return response
         return await self._fail_after(request, response, route, session_id)
+
+    def _charge(self, limits: Limits, route: str) -> None:
+        try:
+            limits.charge(route, self._world.pace.now())
+        except ApiError:
+            self._world.limited[route] += 1
+            raise
 
     def _check_headers(self, request: web.Request) -> None:
         authorization = request.headers.get("Authorization", "")
@@ -124,6 +152,25 @@ class Gateway:
         if self._take("silence", route, session_id) is not None:
             # Ends when the client goes away: handlers are cancelled on disconnect.
             await asyncio.get_running_loop().create_future()
+
+    async def _take_late(
+        self, request: web.Request, handler: Handler, seconds: float
+    ) -> web.StreamResponse:
+        """The answer, if the client waits for it; the request takes effect whether it does or not."""
+        await request.read()
+        answer: asyncio.Future[web.StreamResponse] = asyncio.get_running_loop().create_future()
+
+        async def take_effect() -> None:
+            await self._world.pace.after(seconds)
+            try:
+                response = await handler(request)
+            except ApiError as refusal:
+                response = refusal.response(request[REQUEST_ID])
+            if not answer.done():
+                answer.set_result(response)
+
+        self._spawn(f"late {request[REQUEST_ID]}", take_effect())
+        return await answer
 
     async def _fail_after(
         self,

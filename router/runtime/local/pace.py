@@ -56,10 +56,14 @@ class Pace:
 
 
 class Gate:
-    """Holds turns just before the model answers, for all sessions or for one."""
+    """Holds turns just before the model answers, for all sessions or for one.
+
+    `interrupts_wait`: interrupts are taken and stay unprocessed, as behind a tool that runs on.
+    """
 
     def __init__(self) -> None:
         """Open."""
+        self.interrupts_wait = False
         self._all = False
         self._sessions: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}

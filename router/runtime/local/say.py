@@ -1,6 +1,6 @@
 """What a session says at each point of a turn, in the platform's order. Callers commit."""
 
-from router.runtime.local.brain import Answer, Call, Decision, heard
+from router.runtime.local.brain import ERRORS, Answer, Call, Decision, heard
 from router.runtime.local.log import Entry
 from router.runtime.local.model import Held, Session
 from router.runtime.local.pace import Pace
@@ -123,25 +123,25 @@ def close_span(session: Session, *, failed: bool, said: int = 0) -> None:
     turn.span = None
 
 
-def rescheduled(session: Session) -> None:
+def rescheduled(session: Session, error: str = "") -> None:
     """A passing error: the session will try again by itself."""
-    _error(session, "model_overloaded_error", "The model is overloaded.", "retrying")
+    _error(session, error or "model_overloaded_error", "retrying")
     session.live.status, session.live.announced = "rescheduling", False
     session.log.emit("session.thread_status_rescheduled", **_thread(session))
     session.log.emit("session.status_rescheduled")
 
 
-def exhausted(session: Session, pace: Pace) -> None:
+def exhausted(session: Session, pace: Pace, error: str = "") -> None:
     """Retries are used up: queued inputs are flushed, which leaves them unprocessed for ever."""
-    _error(session, "model_request_failed_error", "The model request failed.", "exhausted")
+    _error(session, error or "model_request_failed_error", "exhausted")
     session.live.turn = None
     _flush(session)
     idle(session, pace, {"type": "retries_exhausted"})
 
 
-def broken(session: Session) -> None:
+def broken(session: Session, error: str = "") -> None:
     """An error beyond repair ends the session."""
-    _error(session, "unknown_error", "The session cannot go on.", "terminal")
+    _error(session, error or "unknown_error", "terminal")
     terminated(session)
 
 
@@ -180,8 +180,10 @@ def _flush(session: Session) -> None:
     session.live.dropped.extend(entry.seq for entry in queued(session, "user.message"))
 
 
-def _error(session: Session, kind: str, message: str, retry: str) -> None:
-    error = {"type": kind, "message": message, "retry_status": {"type": retry}}
+def _error(session: Session, kind: str, retry: str) -> None:
+    error: Json = {"type": kind, "message": ERRORS[kind], "retry_status": {"type": retry}}
+    if kind.startswith("mcp_"):
+        error["mcp_server_name"] = "linear"
     session.log.emit("session.error", error=error)
 
 

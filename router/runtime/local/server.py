@@ -59,6 +59,7 @@ class LocalRuntime:
         self._turns: dict[str, asyncio.Task[None]] = {}
         self._group = asyncio.TaskGroup()
         self._world: World | None = None
+        self._engine: Engine | None = None
         self.url = ""
 
     async def __aenter__(self) -> Self:
@@ -70,7 +71,7 @@ class LocalRuntime:
             world = self._world = World(storage, self._pace)
             await stack.enter_async_context(self._group)
             stack.callback(self._cancel_turns)
-            engine = Engine(world, self._spawn)
+            engine = self._engine = Engine(world, self._spawn)
             runner = web.AppRunner(
                 self._app(world, engine),
                 access_log=None,
@@ -126,6 +127,10 @@ class LocalRuntime:
         """How many requests of a route came in, e.g. `events.send`."""
         return self.world.requests[route]
 
+    def limited(self) -> int:
+        """How many requests were refused because their minute was spent; see `limits`."""
+        return self.world.limited.total()
+
     def streams(self, session_id: str | None = None) -> int:
         """How many streams are open, of one session or in all."""
         counts = self.world.hub.counts()
@@ -170,6 +175,15 @@ class LocalRuntime:
         """Lets held turns go on."""
         self.world.gate.release(session_id)
 
+    def hold_interrupts(self) -> None:
+        """Takes interrupts from now on without their effect, in all sessions."""
+        self.world.gate.interrupts_wait = True
+
+    def release_interrupts(self) -> None:
+        """Lets them take effect."""
+        if self._engine is not None:
+            self._engine.release_interrupts()
+
     def held(self) -> list[str]:
         """The sessions that stand at the gate."""
         return self.world.gate.held()
@@ -186,22 +200,23 @@ class LocalRuntime:
     # -- inside ----------------------------------------------------------------------------
 
     def _app(self, world: World, engine: Engine) -> web.Application:
-        gateway = Gateway(world, api_key=self._api_key, limits=self._limits)
+        gateway = Gateway(world, self._spawn, api_key=self._api_key, limits=self._limits)
         app = web.Application(middlewares=[gateway.middleware()], client_max_size=MOST_BYTES + 1)
         app.add_routes(Catalog(world).routes())
         app.add_routes(Sessions(world, engine).routes())
         app.add_routes(Events(world, engine, ping_seconds=self._ping_seconds).routes())
-        app.add_routes(Control(world, self.reset).routes())
+        app.add_routes(Control(world, engine, self.reset).routes())
         return app
 
-    def _spawn(self, session_id: str, turn: Coroutine[Any, Any, None]) -> None:
-        task = self._group.create_task(turn, name=f"turn {session_id}")
-        self._turns[session_id] = task
-        task.add_done_callback(lambda done: self._done(session_id, done))
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """`name` is the session whose turn it is, or that of a request that takes effect later."""
+        task = self._group.create_task(work, name=name)
+        self._turns[name] = task
+        task.add_done_callback(lambda done: self._done(name, done))
 
-    def _done(self, session_id: str, task: asyncio.Task[None]) -> None:
-        if self._turns.get(session_id) is task:
-            del self._turns[session_id]
+    def _done(self, name: str, task: asyncio.Task[None]) -> None:
+        if self._turns.get(name) is task:
+            del self._turns[name]
 
     def _cancel_turns(self) -> None:
         for task in list(self._turns.values()):

@@ -10,7 +10,7 @@ from router.runtime.local.engine import Engine
 from router.runtime.local.inbound import check_initial_events
 from router.runtime.local.model import Head, Live, Session
 from router.runtime.local.paging import CREATED_AT, Query, cut_page
-from router.runtime.local.wire import Json, bad_request, new_id, not_found, read_object
+from router.runtime.local.wire import ApiError, Json, bad_request, new_id, not_found, read_object
 from router.runtime.local.world import World
 
 _CREATE = {
@@ -179,7 +179,8 @@ class Sessions:
             raise bad_request("environment_id: field required")
         environment = self._world.environment(environment_id)
         if environment["archived_at"] is not None:
-            raise bad_request(f"Environment {environment_id} is archived.")
+            message = f"Environment {environment_id} is archived."
+            raise ApiError(400, message, code="environment_archived")
         return environment_id
 
     def _snapshot(self, reference: object) -> Json:

@@ -10,13 +10,14 @@ from router.runtime.local.wire import dump, frame
 
 @dataclass(eq=False, slots=True)
 class Listener:
-    """One open stream. `deltas` are the event types it wants previewed."""
+    """One open stream. `deltas` are the event types it wants previewed; `held_back`: a late frame."""
 
     session_id: str
     deltas: frozenset[str]
     frames: deque[tuple[str, bytes]] = field(default_factory=deque)
     awake: asyncio.Event = field(default_factory=asyncio.Event)
     previews: set[str] = field(default_factory=set)
+    held_back: bytes = b""
     ended: bool = False
 
     def say(self, kind: str, data: bytes) -> None:

@@ -22,6 +22,7 @@ class World:
         self.hub = Hub()
         self.faults = FaultBoard()
         self.requests: Counter[str] = Counter()
+        self.limited: Counter[str] = Counter()
         self.agents: dict[str, Agent] = {}
         self.environments: dict[str, Json] = {}
         self.created: dict[str, int] = {}
@@ -103,6 +104,7 @@ class World:
         """Back to an empty world; open streams end."""
         self.hub.end_all()
         self.gate.release()
+        self.gate.interrupts_wait = False
         self.faults.clear()
         self.storage.clear()
         for known in (self.agents, self.environments, self.created, self.sessions, self.by_agent):

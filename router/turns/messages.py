@@ -1,0 +1,235 @@
+"""What people said on its way to the runtime: as a turn of its own, or into the one in flight.
+
+  begin    all that waits makes a turn, or what is missing of one goes out again
+  steer    what came mid-turn joins the turn, behind an interrupt in the same request
+  settle   what a lost request, or a lost holder, left in `sending` is looked for
+
+None goes while an interrupt is under way, which could stop what follows it: the projection's
+`stopping` tells. A steer that did not arrive is an ordinary waiting message again, so it is steered
+again, with its interrupt, or makes the next turn where this one has ended meanwhile.
+"""
+
+from datetime import timedelta
+from uuid import UUID
+
+from router.errors import RuntimeGone, RuntimeRefused
+from router.ports import Person
+from router.runtime.budget import Need
+from router.turns import ending, sending
+from router.turns.engine import Append, Engine, Holding, Released, appending
+from router.turns.project import Ended, Event, Projection
+from router.turns.showing import Showing
+from store import database, inputs, leases, sessions, turns
+from store.inputs import Input
+from store.turns import Turn
+
+
+class Messages:
+    """The open inputs of a session and its turn in flight, if there is one.
+
+    `unsent`: a message of the turn is still to be sent, so whatever ends, the turn does not.
+    """
+
+    def __init__(
+        self, engine: Engine, holding: Holding, seen: Projection, showing: Showing
+    ) -> None:
+        self._engine = engine
+        self._holding = holding
+        self._held = holding.held
+        self._seen = seen
+        self._showing = showing
+        self._mine: dict[UUID, Input] = {}
+        self.turn: Turn | None = None
+        self.unsent = False
+
+    async def load(self, connection: database.Connection) -> None:
+        """Reads what a claim finds."""
+        self.turn = await turns.live(connection, self._held.deployed_agent_id, self._held.id)
+        await self._load_inputs(connection)
+
+    async def _reload(self) -> None:
+        async with database.borrow(self._engine.pool) as connection:
+            await self._load_inputs(connection)
+
+    async def _load_inputs(self, connection: database.Connection) -> None:
+        found = await inputs.open_inputs(connection, self._held.lease)
+        self._mine = {i.id: i for i in found}
+
+    @property
+    def all(self) -> list[Input]:
+        """The messages that have not ended, in order."""
+        return [i for i in self._mine.values() if i.kind in sending.MESSAGES]
+
+    @property
+    def asked(self) -> list[Input]:
+        """Those that are the turn's."""
+        return [i for i in self.all if i.turn_id]
+
+    def ended(self) -> Ended | None:
+        """The turn's end, as far as events tell; None while a message of it is still to be sent."""
+        if self.unsent:
+            return None
+        return self._seen.ended({i.send_key for i in self.asked})
+
+    # -------------------------------------------------------------- after an attach
+
+    async def catch_up(self, runtime_session: str) -> None:
+        """After each attach: settles what was being sent, then sends what waits."""
+        await self._reload()
+        if in_doubt := [i for i in self._mine.values() if i.state == "sending"]:
+            await self._settle(runtime_session, in_doubt)
+            await self._reload()
+        self.unsent = any(i.state == "queued" for i in self.asked)
+        if self.turn is None or self.unsent or not self.asked:
+            await self.begin(runtime_session)
+
+    async def _settle(self, runtime_session: str, in_doubt: list[Input]) -> None:
+        rest = await self._not_there(in_doubt)
+        if rest:
+            await sending.settle(self._engine, self._holding, runtime_session, rest, self._seen)
+
+    async def _not_there(self, batch: list[Input]) -> list[Input]:
+        """Those that the runtime has not shown; the others are sent."""
+        arrived = self._seen.arrived()
+        there: list[tuple[UUID, str | None]] = [
+            (i.id, arrived[i.send_key]) for i in batch if i.send_key in arrived
+        ]
+        if there:
+            async with appending(self._engine, self._holding) as append:
+                await inputs.mark_sent(append.connection, self._held.lease, there)
+        return [i for i in batch if i.send_key not in arrived]
+
+    # -------------------------------------------------------------- begin
+
+    async def begin(self, runtime_session: str) -> None:
+        """Sends all waiting messages as one turn: a new one, or the one that they belong to.
+
+        Raises Released where nothing waits any more.
+        """
+        people, started = await self._take()
+        if started is None:
+            raise Released
+        self.turn, batch = started
+        if batch:
+            if self._holding.behaviour.stream:
+                last = batch[-1].body
+                self._showing.begin(
+                    self.turn.id,
+                    str(last.get("user")),
+                    last.get("team"),
+                    self._holding.behaviour.mentions,
+                )
+            await self._send(runtime_session, batch, people)
+
+    async def _take(self) -> tuple[dict[str, Person], tuple[Turn, list[Input]] | None]:
+        """Queued → sending for all but guests; the people who speak, and `_start`'s answer."""
+        await self._holding.enough_for(self._engine.runtime.deadline)
+        people = await self._people()
+        async with appending(self._engine, self._holding, progress=False) as append:
+            turned = await ending.turn_guests_away(append, list(self._mine.values()), people)
+            started = await self._start(append)
+        self._mine = {k: i for k, i in self._mine.items() if k not in turned}
+        self._mine |= {i.id: i for i in started[1]} if started else {}
+        return people, started
+
+    async def _start(self, append: Append) -> tuple[Turn, list[Input]] | None:
+        """The turn with its inputs marked `sending`; None, released, when nothing waits any more."""
+        waiting = await inputs.any_queued(append.connection, self._held.lease, sending.MESSAGES)
+        if not waiting and await self._is_void(append):
+            await leases.fence(append.connection, self._held.lease)  # to decide so was progress
+            await append.release()
+            return None
+        turn = self.turn or await turns.begin(append.connection, self._held)
+        batch = await inputs.start_sending(
+            append.connection,
+            self._held.lease,
+            turn.id,
+            sending.MESSAGES,
+            timedelta(seconds=self._engine.runtime.deadline),
+        )
+        await sessions.turn_began(append.connection, self._held.lease)
+        await append.unmark()
+        return turn, batch
+
+    async def _is_void(self, append: Append) -> bool:
+        """True without a turn, or once its messages were all taken back before they left: it ends."""
+        if self.turn is None:
+            return True
+        await self._load_inputs(append.connection)
+        if self.asked:
+            return False
+        await ending.withdrawn(append, self.turn)
+        return True
+
+    async def _send(
+        self, runtime_session: str, batch: list[Input], people: dict[str, Person]
+    ) -> None:
+        """Sends what is not there: two looks may have been too early for what the attach then shows."""
+        try:
+            if batch := await self._not_there(batch):
+                await self._deliver(runtime_session, batch, _events(batch, people))
+        except RuntimeRefused as refused:
+            if not refused.waits_for_answers:
+                await self._refused(runtime_session, batch, refused)
+            async with appending(self._engine, self._holding) as append:
+                await inputs.unsend(append.connection, self._held.lease, [i.id for i in batch])
+            self.unsent = True
+        else:
+            self.unsent = False
+
+    async def _refused(
+        self, runtime_session: str, batch: list[Input], refused: RuntimeRefused
+    ) -> None:
+        """A session that has ended behind our back is replaced; otherwise the messages end here."""
+        if (await self._engine.runtime.session(Need.LIVE, runtime_session)).over:
+            raise RuntimeGone(str(refused)) from refused
+        await ending.refused(self._engine, self._holding, self.turn, batch, refused)
+        raise Released from refused
+
+    # -------------------------------------------------------------- steer
+
+    async def steer(self, runtime_session: str) -> None:
+        """Where the agent is set to it: what came mid-turn joins the turn at once.
+
+        Interrupt and messages go in one request, so that nothing comes between them; none goes
+        while an earlier interrupt is under way, which could stop what follows it.
+        """
+        turn = self.turn
+        if self._holding.behaviour.busy != "steer" or turn is None or self.unsent:
+            return
+        if self._seen.stopping or self.ended() is not None:
+            return
+        async with database.borrow(self._engine.pool) as connection:
+            if not await inputs.any_queued(connection, self._held.lease, sending.MESSAGES):
+                return
+            await self._load_inputs(connection)
+        people, started = await self._take()
+        batch = started[1] if started else []
+        if batch := await self._not_there(batch):
+            await self._join(runtime_session, turn, batch, people)
+
+    async def _join(
+        self, runtime_session: str, turn: Turn, batch: list[Input], people: dict[str, Person]
+    ) -> None:
+        interrupt: Event = {"type": "user.interrupt"}
+        try:
+            await self._deliver(runtime_session, batch, [interrupt, *_events(batch, people)])
+        except RuntimeRefused as refused:
+            await ending.not_taken(self._engine, self._holding, turn, batch, refused)
+            self._mine = {k: i for k, i in self._mine.items() if i not in batch}
+
+    async def _deliver(self, runtime_session: str, batch: list[Input], events: list[Event]) -> None:
+        await sending.deliver(
+            self._engine, self._holding, runtime_session, batch, events, self._seen
+        )
+
+    async def _people(self) -> dict[str, Person]:
+        install_id = self._held.slack_install_id
+        if install_id is None:
+            return {}
+        users = {str(i.body.get("user")) for i in self.all}
+        return {u: await self._engine.conversation.person(install_id, u) for u in sorted(users)}
+
+
+def _events(batch: list[Input], people: dict[str, Person]) -> list[Event]:
+    return [sending.message_event(i, people.get(str(i.body.get("user")))) for i in batch]
