@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,17 +16,22 @@ from aiohttp import web
 from bot.budget import Budgets
 from bot.conversation import SlackConversation
 from bot.delivery import Deliverer
+from bot.doubles import Doubles
 from bot.http import Operations, SlackRoute, application
 from bot.ingress import Ingress
 from bot.install import InstallBook
 from bot.metrics import Metrics
+from bot.outcome import SlackAway, SlackLimited, SlackRefused, SlackUnclear
+from bot.previewing import SlackPreviews
 from bot.sealing import Keyring
-from bot.slack import BotIdentity, Slack, SlackAway, SlackLimited, SlackRefused, SlackUnclear
+from bot.slack import BotIdentity, Slack
 from bot.socket import Socket
-from bot.streams import Streams
+from router import clock
 from router.errors import ConfigurationError
 from router.intake import Intake
 from router.loops import Stop, every
+from router.retention import Retention
+from router.runtime.budget import Budget
 from router.runtime.client import Runtime
 from router.settings import Settings
 from router.turns.engine import Engine, Timing
@@ -45,6 +50,7 @@ _LEASE_CONNECTIONS = 2
 _LIVE_TURNS = 1000
 _MOST_SEND_SECONDS = 8.0
 _STOP_SECONDS = 10.0
+_LET_GO_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +101,15 @@ async def running(config: Config) -> AsyncIterator[App]:
         leases = await _pool(stack, config.dsn, _LEASE_CONNECTIONS)
         book = InstallBook(ack_pool, config.keyring)
         slack = await stack.enter_async_context(Slack(settings.slack_api_url, book))
-        runtime = _runtime(settings, timing)
+        runtime = _runtime(settings, timing, pool)
         stack.push_async_callback(runtime.close)
         built = _Built(config, stop, _Ground(pool, ack_pool, leases, book, slack, runtime))
         if built.socket is not None:
             await built.socket.check()
         await install_from_settings(config, pool, book, slack)
         async with asyncio.TaskGroup() as tasks:
-            for loop in built.loops():
-                tasks.create_task(loop)
+            loops = [tasks.create_task(loop) for loop in built.loops()]
+            tasks.create_task(_hurry(stop, loops, (ack_pool, pool, leases)))
             try:
                 async with _listening(built.http(), settings) as url:
                     _log.info("app.started", url=url, roles=sorted(config.roles))
@@ -137,6 +143,12 @@ class _Built:
         self.delivery = Deliverer(
             ground.pool, ground.slack, budgets, owner=owner, sweep_seconds=timing.sweep
         )
+        self.doubles = Doubles(
+            ground.pool, ground.slack, budgets, self.metrics.doubles.labels("slack").inc
+        )
+        circuits = ground.slack.circuits
+        self.metrics.circuits.labels("unanswered").set_function(circuits.unanswered)
+        self.metrics.circuits.labels("revoked").set_function(circuits.revoked)
         self.conversation = SlackConversation(
             ground.slack, ground.book, budgets, self.delivery.wake
         )
@@ -144,9 +156,10 @@ class _Built:
             ground.pool,
             ground.runtime,
             self.conversation,
-            Streams(ground.pool, ground.slack, budgets),
+            SlackPreviews(ground.pool, ground.slack, budgets),
             timing,
             self._ready,
+            self.metrics.doubles.labels("runtime").inc,
         )
         self.worker = Worker(engine, ground.leases, owner=owner, capacity=_LIVE_TURNS)
         self.wakes = Wakes(config.dsn, self._heard)
@@ -188,13 +201,19 @@ class _Built:
         if "worker" in roles:
             yield self._work()
             yield self.conversation.run(stop)
+            yield self._retention().run(stop)
         if "delivery" in roles:
             yield self.delivery.run(stop)
+            yield self.doubles.run(stop, sweep)
         yield every(10.0, self._measure, stop)
 
     async def _work(self) -> None:
         await self.worker.run(self._stop)
         await self.conversation.show_wanted()
+
+    def _retention(self) -> Retention:
+        keep = timedelta(days=self._config.settings.threadline_retention_days)
+        return Retention(self._ground.pool, keep, seconds=self._config.timings().retention)
 
     async def _measure(self) -> None:
         self.metrics.live_turns.set(self.worker.live_turns)
@@ -227,17 +246,44 @@ def missing(settings: Settings, roles: frozenset[str]) -> list[str]:
     return lacking
 
 
+async def _hurry(stop: Stop, loops: Sequence["asyncio.Task[None]"], pools: Sequence[Pool]) -> None:
+    """A database that does not answer may not keep us: after the stop all that wait are let go.
+
+    What they could not hand back others take when the leases have run out.
+    """
+    await stop.wait()
+    over = clock.monotonic() + _STOP_SECONDS * 0.8
+    _, busy = await asyncio.wait(loops, timeout=_STOP_SECONDS / 2)
+    while busy:
+        if clock.monotonic() > over or not await _answers(pools[0]):
+            for pool in pools:
+                pool.terminate()
+        # Some had waited in line for a connection, and ask only now.
+        _, busy = await asyncio.wait(busy, timeout=_LET_GO_SECONDS)
+
+
+async def _answers(pool: Pool) -> bool:
+    try:
+        async with database.within(pool, _LET_GO_SECONDS) as connection:
+            await connection.execute("SELECT 1")
+    except database.ERRORS:
+        return False
+    return True
+
+
 async def _pool(stack: AsyncExitStack, dsn: str, size: int) -> Pool:
     pool = await database.open_pool(dsn, size=size)
     stack.push_async_callback(database.close_pool, pool)
     return pool
 
 
-def _runtime(settings: Settings, timing: Timing) -> Runtime:
+def _runtime(settings: Settings, timing: Timing, pool: Pool) -> Runtime:
     key = settings.anthropic_api_key
+    api_key, base_url = key.get_secret_value() if key else "none", settings.anthropic_base_url
     return Runtime(
-        api_key=key.get_secret_value() if key else "none",
-        base_url=settings.anthropic_base_url,
+        api_key=api_key,
+        base_url=base_url,
+        budget=Budget(pool, api_key=api_key, base_url=base_url),
         max_streams=_LIVE_TURNS + 10,
         # a send must be over before the lease is, with room for a renewal
         deadline=min(_MOST_SEND_SECONDS, timing.lease / 2),

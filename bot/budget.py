@@ -35,7 +35,11 @@ _TIERS = {
     "chat.appendStream": Tier(94, 34, 4),
     "chat.update": Tier(47, 17),
     "chat.postMessage": Tier(64, 4),  # this one per channel: about one a second, short bursts
+    "conversations.replies": Tier(47, 17),  # an app that Slack limits to one says 429 and waits
+    "conversations.history": Tier(47, 17),
     "agents.sessions.setStatus": Tier(47, 17),
+    "reactions.add": Tier(19, 8),  # of 50: each is to be removed again
+    "reactions.remove": Tier(19, 8),
 }
 
 
@@ -64,16 +68,22 @@ class Budgets:
             return True
         tier = _TIERS[key[1]]
         for block in sorted({tier.block, 1}, reverse=True):
-            if await self._lease(key, tier, block):
+            if await self._lease(key, tier.each * block, tier.burst):
                 self._keep(key, block - 1, clock.monotonic() + _KEPT_SECONDS)
                 return True
         return False
+
+    async def take_spare(self, install_id: UUID, method: str, channel: str = "") -> bool:
+        """One permit for what is best effort: half of the burst is left to what has to be said."""
+        tier = _TIERS[method]
+        spare = tier.burst - tier.burst // 2
+        return await self._lease((install_id, method, channel), tier.each, spare)
 
     def _keep(self, key: tuple[UUID, str, str], count: int, until: float) -> None:
         if count:
             self._kept[key] = (count, until)
 
-    async def _lease(self, key: tuple[UUID, str, str], tier: Tier, count: int) -> bool:
+    async def _lease(self, key: tuple[UUID, str, str], cost: timedelta, burst: int) -> bool:
         install_id, method, channel = key
         async with database.borrow(self._pool) as connection:
             return await budgets.take(
@@ -81,8 +91,8 @@ class Budgets:
                 install_id,
                 _row(method, channel),
                 clock.now(),
-                tier.each * count,
-                tier.each * tier.burst,
+                cost,
+                _TIERS[method].each * burst,
             )
 
     async def empty(

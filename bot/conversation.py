@@ -1,16 +1,20 @@
 """What the router asks of Slack beside durable messages: status, people, the parts of a reply."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 from uuid import UUID
 
 import structlog
 
 from bot import cutting, render
 from bot.budget import Budgets
+from bot.incoming import InstallIdentity
 from bot.install import InstallBook
-from bot.slack import Slack, SlackAway, SlackLimited, SlackRefused, SlackUnclear
+from bot.outcome import SlackAway, SlackLimited, SlackRefused, SlackUnclear
+from bot.slack import Slack
 from router import clock
+from router.behaviour import Mentions
 from router.loops import Stop, every
 from router.ports import Person, Status, Thread
 from store import database
@@ -62,12 +66,26 @@ class SlackConversation:
                 tasks.create_task(self._show(thread, *self._wanted.pop(thread)))
 
     async def _show(self, thread: Thread, status: Status, title: str | None) -> None:
+        """Shows a status; what Slack may take later stays wanted unless there is a newer one.
+
+        A thread whose end is not shown would say for an hour that the agent works.
+        """
+        try:
+            await self._set(thread, status, title)
+        except SlackRefused as refused:
+            _log.info("status.not_shown", status=status, error=refused.error)
+        except _TROUBLE as error:
+            self._wanted.setdefault(thread, (status, title))
+            _log.info("status.later", status=status, error=f"{type(error).__name__}: {error}")
+
+    async def _set(self, thread: Thread, status: Status, title: str | None) -> None:
         try:
             await self._slack.set_status(
                 thread.install_id, thread.channel_id, thread.root_ts, status, title
             )
-        except _TROUBLE as error:
-            _log.info("status.not_shown", status=status, error=f"{type(error).__name__}: {error}")
+        except SlackLimited as limited:
+            await self._budgets.empty(thread.install_id, _SET_STATUS, limited.retry_after)
+            raise
 
     async def person(self, install_id: UUID, user_id: str) -> Person:
         """Who that is, remembered for ten minutes; the bare id when Slack cannot say."""
@@ -84,19 +102,42 @@ class SlackConversation:
         name = profile.get("display_name") or profile.get("real_name") or record.get("name")
         guest = bool(record.get("is_restricted") or record.get("is_ultra_restricted"))
         allowed = install is None or install.row.allow_guests
-        person = Person(user_id, str(name or user_id), welcome=allowed or not guest)
+        person = Person(
+            user_id,
+            str(name or user_id),
+            welcome=allowed or not guest,
+            outsider=install is not None and _is_outsider(record, install.identity),
+        )
         if len(self._people) >= _PEOPLE:
             self._people.pop(next(iter(self._people)))
         self._people[install_id, user_id] = (clock.monotonic() + _PERSON_SECONDS, person)
         return person
 
-    def parts(self, markdown: str, *, after: str = "") -> list[str]:
+    def parts(self, markdown: str, *, after: str = "", mentions: Mentions = "none") -> list[str]:
         """Agent text, made inert and split into the messages it will be posted as.
 
-        `after`: what of the same answer stands in earlier messages; code that it began goes on.
+        `after`: what of the same answer stands in earlier messages; code or a table that it began
+        goes on. `mentions`: those that stay.
         """
-        return render.parts(cutting.open_fence(after) + markdown) if markdown.strip() else []
+        if not markdown.strip():
+            return []
+        return render.parts(cutting.opening(after, markdown) + markdown, mentions=mentions)
 
     def deliveries_wait(self) -> None:
         """Wakes the delivery of this process."""
         self._deliver()
+
+
+def _is_outsider(record: Mapping[str, Any], install: InstallIdentity) -> bool:
+    """As `bot.events` judges who speaks, by the person's record: an unknown team means ours.
+
+    docs.slack.dev/reference/objects/user-object
+    """
+    team = record.get("team_id")
+    organisation = (record.get("enterprise_user") or {}).get("enterprise_id")
+    theirs = {team, organisation} - {None}
+    if not theirs or theirs & {install.tenant_id, install.team_id, install.enterprise_id}:
+        return False
+    if install.external_policy == "allow_list":
+        return install.allowed_external.isdisjoint(theirs | {record.get("id")})
+    return install.external_policy == "reject"

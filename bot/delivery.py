@@ -5,35 +5,36 @@ pending ──claim (epoch + 1, deadline)──▶ sending ──posted──▶
    └── known not to have arrived ◀── look ◀─┴── answer lost, or the deadline passed
 
 Before a post whose earlier attempt is unclear is made again, the thread is read for the delivery's
-id, twice. A private message cannot be read back: it is sent at most once. A reaction is repeated.
+id, twice, and some time after it once more (bot.doubles). Where Slack lets us read once a minute the
+post waits for that. A private message cannot be read back: it is sent at most once. A reaction is
+repeated. While Slack does not answer for an install, few ask (bot.circuit).
 """
 
 import asyncio
 import html
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
 
-from bot import render
+from bot import doubles, edits, render
 from bot.budget import Budgets
-from bot.slack import (
-    CALL_SECONDS,
-    Said,
-    Slack,
+from bot.circuit import SlackResting
+from bot.outcome import (
     SlackAway,
     SlackLimited,
     SlackRefused,
     SlackUnclear,
     says_install_is_over,
 )
+from bot.slack import CALL_SECONDS, Said, Slack
 from router import clock
 from router.clock import Backoff
 from router.loops import Stop, every
-from router.ports import Step
-from store import database, outbox
+from router.ports import Status, Step
+from store import database, outbox, turns
 from store.database import Pool
 from store.outbox import Delivery, Due
 
@@ -43,12 +44,27 @@ _ATTEMPT = timedelta(seconds=25)
 _LOOKS_APART_SECONDS = 2.0
 _AT_ONCE = 20
 _BACKOFF = Backoff(first=1.0, most=60.0)
-_POST = "chat.postMessage"
+_POST, _UPDATE = "chat.postMessage", "chat.update"
+_REPLIES, _HISTORY = "conversations.replies", "conversations.history"
+_SET_STATUS = "agents.sessions.setStatus"
 _NO_PERMIT_SECONDS = 1.0
 _UPDATE_WITHIN_SECONDS = 10.0  # after the stop, which would cost another permit
 _STILL_STREAMING = "streaming_state_conflict"
 _CONFLICTS = 5
-_BAD_BLOCKS = frozenset({"invalid_blocks", "invalid_blocks_format", "markdown_text_conflict"})
+_PATIENCE_SECONDS = 3.0
+_FIRST_LOOK = 2  # the attempt after the only post
+_BAD_BLOCKS = frozenset(
+    {"invalid_blocks", "invalid_blocks_format", "markdown_text_conflict", "msg_blocks_too_long"}
+)
+_TROUBLE = (SlackRefused, SlackLimited, SlackAway, SlackUnclear)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a delivery became; `twice`: it may stand there twice."""
+
+    ts: str | None
+    twice: bool = False
 
 
 class Deliverer:
@@ -115,10 +131,13 @@ class Deliverer:
             return
         log = _log.bind(delivery_id=str(delivery.delivery_id), kind=delivery.kind)
         try:
-            ts = await self._attempt_once(delivery)
+            with self._slack.circuits.attempt(delivery.install_id, delivery.delivery_id):
+                made = await self._attempt_once(delivery)
         except SlackLimited as limited:
             await self._all_wait(delivery, limited)
             await self._again(delivery, limited.retry_after, str(limited), unclear=delivery.unclear)
+        except SlackResting as resting:
+            await self._again(delivery, resting.wait, str(resting), unclear=delivery.unclear)
         except SlackAway as away:
             wait = _BACKOFF.after(delivery.attempts)
             log.warning("delivery.away", error=str(away), retry_in=round(wait, 1))
@@ -132,13 +151,21 @@ class Deliverer:
             async with database.borrow(self._pool) as connection:
                 await outbox.bury(connection, delivery, refused.error)
         else:
-            async with database.borrow(self._pool) as connection:
-                ours = await outbox.mark_sent(connection, delivery, ts)
+            ours = await self._mark(delivery, made)
             log.info(
                 "delivery.sent" if ours else "delivery.passed_on",
-                slack_ts=ts,
+                slack_ts=made.ts,
                 effect=delivery.effect_key,
             )
+            if delivery.unclear:
+                await self._show(delivery, "active")
+
+    async def _mark(self, delivery: Delivery, made: _Made) -> bool:
+        async with database.borrow(self._pool) as connection, connection.transaction():
+            ours = await outbox.mark_sent(connection, delivery, made.ts)
+            if ours and made.twice:
+                await outbox.look_again(connection, delivery, doubles.AFTER)
+        return ours
 
     async def _again(self, delivery: Delivery, wait: float, error: str, *, unclear: bool) -> None:
         async with database.borrow(self._pool) as connection:
@@ -157,44 +184,50 @@ class Deliverer:
 
     # -------------------------------------------------------------- one attempt
 
-    async def _attempt_once(self, delivery: Delivery) -> str | None:
+    async def _attempt_once(self, delivery: Delivery) -> _Made:
         started = clock.monotonic()
         if delivery.kind == "reaction":
             await self._react(delivery)
-            return None
+            return _Made(None)
         said = _said(delivery)
         shown = delivery.body.get("ts")
         if shown and await self._finish(delivery, said, str(shown)):
-            return str(shown)
+            return _Made(str(shown))
         if delivery.kind == "private":
             await self._tell(delivery, said)
-            return None
-        await self._permit(delivery.install_id, _POST, delivery.channel_id)
+            return _Made(None)
         if delivery.unclear:
             there = await self._look_twice(delivery, said)
             if there is not None:
                 _log.info("delivery.found", delivery_id=str(delivery.delivery_id), slack_ts=there)
-                return there
-            left = self._attempt.total_seconds() - (clock.monotonic() - started)
-            if left < CALL_SECONDS:
-                raise SlackUnclear("reading back took too long")
-        return await self._post(delivery, said)
+                return _Made(there, twice=delivery.attempts > _FIRST_LOOK)
+        patience = _PATIENCE_SECONDS if delivery.unclear else 0.0
+        await self._permit(delivery.install_id, _POST, delivery.channel_id, within=patience)
+        left = self._attempt.total_seconds() - (clock.monotonic() - started)
+        if delivery.unclear and left < CALL_SECONDS:
+            raise SlackUnclear("reading back took too long")
+        return _Made(await self._post(delivery, said), twice=delivery.unclear)
 
     async def _finish(self, delivery: Delivery, said: Said, ts: str) -> bool:
         """Ends a preview and puts the exact text into its message; doing it again changes nothing.
 
-        False where that message does not take it: it is taken away, and the text is to be posted.
+        False where that message does not take it, or might lose it again, or stands above an earlier
+        part of the answer: it is taken away, and the text is to be posted.
         """
         install_id, body = delivery.install_id, delivery.body
         if body["fate"] == "stand":
-            await self._stop(delivery, ts, _steps(body))
+            ending = self._unmark if body.get("edited") else self._stop
+            await ending(delivery, ts, _steps(body))
             return True
         if body["streaming"]:
             await self._stop(delivery, ts)
         if body["fate"] == "go":
             await self._take_away(delivery, ts)
             return True
-        await self._permit(install_id, "chat.update", within=_UPDATE_WITHIN_SECONDS)
+        if body.get("in_doubt") or await self._is_overtaken(delivery, ts):
+            await self._take_away(delivery, ts)
+            return False
+        await self._permit(install_id, _UPDATE, within=_UPDATE_WITHIN_SECONDS)
         try:
             await self._slack.update(install_id, said, ts)
         except SlackRefused as refused:
@@ -210,6 +243,15 @@ class Deliverer:
             return False
         return True
 
+    async def _is_overtaken(self, delivery: Delivery, ts: str) -> bool:
+        """Whether the part before was posted afresh, and so stands below this one's preview."""
+        turn, _, part = delivery.effect_key.rpartition(":")
+        if part == "0":
+            return False
+        async with database.borrow(self._pool) as connection:
+            before = await outbox.ts_of(connection, delivery, f"{turn}:{int(part) - 1}")
+        return before is not None and before > ts
+
     async def _stop(self, delivery: Delivery, ts: str, steps: tuple[Step, ...] = ()) -> None:
         """Ends the stream where Slack lets us: its message is changed or left all the same."""
         await self._permit(delivery.install_id, "chat.stopStream")
@@ -221,6 +263,24 @@ class Deliverer:
             _log.info("delivery.not_stopped", ts=ts, error=refused.error)
             if steps:
                 await self._stop(delivery, ts)
+
+    async def _unmark(self, delivery: Delivery, ts: str, steps: tuple[Step, ...]) -> None:
+        """Leaves an edited preview as it stands, without the mark that more was to come.
+
+        What it shows is kept nowhere but in Slack.
+        """
+        await self._permit(delivery.install_id, _UPDATE, within=_UPDATE_WITHIN_SECONDS)
+        try:
+            shown = await self._slack.read(
+                delivery.install_id, delivery.channel_id, str(delivery.thread_ts), ts
+            )
+            if shown is not None:
+                left = replace(shown, blocks=edits.at_rest(shown.blocks or [], steps))
+                await self._slack.update(delivery.install_id, left, ts)
+        except SlackRefused as refused:
+            if says_install_is_over(refused.error):
+                raise
+            _log.warning("preview.left", ts=ts, error=refused.error)
 
     async def _take_away(self, delivery: Delivery, ts: str) -> None:
         try:
@@ -243,13 +303,9 @@ class Deliverer:
     async def _react(self, delivery: Delivery) -> None:
         """Made again where an earlier attempt is unclear: a reaction is there or it is not."""
         body = delivery.body
-        message = (delivery.channel_id, str(body["ts"]))
-        try:
-            await self._slack.react(
-                delivery.install_id, message, str(body["name"]), add=bool(body["add"])
-            )
-        except SlackLimited as limited:  # reactions have no budget of their own
-            raise SlackLimited(limited.retry_after) from limited
+        message, add = (delivery.channel_id, str(body["ts"])), bool(body["add"])
+        await self._permit(delivery.install_id, "reactions.add" if add else "reactions.remove")
+        await self._slack.react(delivery.install_id, message, str(body["name"]), add=add)
 
     async def _tell(self, delivery: Delivery, said: Said) -> None:
         if delivery.unclear:
@@ -258,14 +314,44 @@ class Deliverer:
         await self._slack.tell(delivery.install_id, said, str(delivery.body["user"]))
 
     async def _look_twice(self, delivery: Delivery, said: Said) -> str | None:
-        since = delivery.created_at.timestamp()
+        """The message that an earlier attempt has become, if a look shows it.
+
+        Where there is no second look in time, one has to do: `client_msg_id` is the second belt.
+        """
         for look in range(2):
             if look:
                 await clock.sleep(_LOOKS_APART_SECONDS)
-            there = await self._slack.find(delivery.install_id, said, delivery.delivery_id, since)
+            try:
+                there = await self._look(delivery, said)
+            except SlackLimited as limited:
+                if look:
+                    await self._all_wait(delivery, limited)
+                    return None
+                await self._show(delivery, "processing")
+                raise
             if there is not None:
                 return there
         return None
+
+    async def _look(self, delivery: Delivery, said: Said) -> str | None:
+        method = _REPLIES if said.thread_ts else _HISTORY
+        await self._permit(delivery.install_id, method, within=_PATIENCE_SECONDS)
+        since = delivery.created_at.timestamp()
+        return await self._slack.find(delivery.install_id, said, delivery.delivery_id, since)
+
+    async def _show(self, delivery: Delivery, status: Status) -> None:
+        """Says that an answer is still to come, or came, unless a turn says more; best effort."""
+        if delivery.session_id is None or delivery.thread_ts is None:
+            return
+        install_id, thread = delivery.install_id, (delivery.channel_id, delivery.thread_ts)
+        async with database.borrow(self._pool) as connection:
+            live = await turns.live(connection, delivery.deployed_agent_id, delivery.session_id)
+        if live is not None or not await self._budgets.take(install_id, _SET_STATUS):
+            return
+        try:
+            await self._slack.set_status(install_id, *thread, status, None)
+        except _TROUBLE as error:
+            _log.info("status.not_shown", status=status, error=f"{type(error).__name__}: {error}")
 
     async def _post(self, delivery: Delivery, said: Said) -> str:
         """Posts; where Slack cannot show the blocks, all the words without them."""
@@ -286,12 +372,13 @@ def _said(delivery: Delivery) -> Said:
         markdown = str(body["markdown"])
         steps = [(step.title, step.status) for step in _steps(body)]
         text, blocks = (
-            render.fallback_text(markdown),
+            render.fallback_text(markdown, body.get("mentions", "none")),
             render.reply_blocks(markdown, steps, body.get("footer")),
         )
     else:
         sentence = str(body["text"])
-        text, blocks = sentence, render.notice_blocks(sentence, body.get("reference"))
+        text = html.escape(sentence, quote=False)
+        blocks = render.notice_blocks(sentence, body.get("reference"))
     return Said(delivery.channel_id, delivery.thread_ts, text, blocks)
 
 
@@ -303,5 +390,6 @@ def _plainly(delivery: Delivery, said: Said) -> Said:
     """The same without blocks: a reply's text beside them is cut, so here it is what was written."""
     if delivery.kind != "reply":
         return replace(said, blocks=None)
-    whole = html.escape(str(delivery.body["markdown"]), quote=False)
+    body = delivery.body
+    whole = render.escaped(str(body["markdown"]), body.get("mentions", "none"))
     return replace(said, text=whole, blocks=None)

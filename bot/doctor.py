@@ -9,14 +9,8 @@ from typing import Any, Literal
 from bot import admin, places
 from bot.install import InstallBook
 from bot.manifest import missing_scopes
-from bot.slack import (
-    Slack,
-    SlackAway,
-    SlackLimited,
-    SlackRefused,
-    SlackUnclear,
-    check_app_token,
-)
+from bot.outcome import SlackAway, SlackLimited, SlackRefused, SlackUnclear
+from bot.slack import Slack, check_app_token
 from router.errors import ConfigurationError, RuntimeFailure
 from router.settings import Settings
 from store import agents, database, installs, outbox

@@ -67,10 +67,10 @@ class InstallBook:
             self._by_tenant[api_app_id, tenant_id] = (until, known)
         return known
 
-    async def get(self, install_id: UUID) -> KnownInstall | None:
-        """The install of that id while it is active."""
+    async def get(self, install_id: UUID, *, afresh: bool = False) -> KnownInstall | None:
+        """The install of that id while it is active; `afresh`: as it is stored now."""
         remembered = self._by_id.get(install_id)
-        if remembered and remembered[0] > clock.monotonic():
+        if remembered and not afresh and remembered[0] > clock.monotonic():
             return remembered[1]
         async with database.within(self._pool, _LOOKUP_SECONDS) as connection:
             row = await installs.get(connection, install_id)

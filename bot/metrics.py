@@ -35,6 +35,23 @@ class Metrics:
             ["error"],
             registry=self.registry,
         )
+        self.doubles = Counter(
+            "threadline_doubles",
+            "What was done twice at the runtime or in Slack, counted when it was found",
+            ["where"],
+            registry=self.registry,
+        )
+        for where in ("runtime", "slack"):
+            self.doubles.labels(where)
+
+        self.circuits = Gauge(
+            "threadline_slack_circuits_open",
+            "Installs that Slack is not asked for: unanswered, or their token revoked",
+            ["why"],
+            registry=self.registry,
+        )
+        for why in ("unanswered", "revoked"):
+            self.circuits.labels(why)
 
     def page(self) -> bytes:
         """The text that Prometheus reads."""

@@ -1,19 +1,19 @@
-"""The one outbound door to Slack's Web API: clients, deadlines, and what an answer means.
+"""The one outbound door to Slack's Web API: clients, deadlines, and the methods that are called.
 
-SDK retries are off: its default re-sends a post whose answer was lost. Every failure is one of
-three: Slack refused (asking again will not help), Slack asked us to wait, or nobody knows.
+SDK retries are off: its default re-sends a post whose answer was lost.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 from uuid import UUID
 
 import aiohttp
-from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.install import InstallBook, KnownInstall
+from bot.circuit import Circuits
+from bot.install import InstallBook
+from bot.outcome import TOKEN_REVOKED, SlackRefused, call
 from router import clock
 from router.ports import Step
 
@@ -42,41 +42,14 @@ CALL_SECONDS = 5.0
 _METADATA_EVENT = "threadline_delivery"
 _LOOK_BACK_SECONDS = 60
 _PAGE = 200
-# docs.slack.dev/reference/methods/chat.postMessage: "some aspect of the operation may have succeeded"
-_UNCLEAR = frozenset({"fatal_error", "internal_error", "request_timeout", "service_unavailable"})
 _STREAM_IS_OVER = frozenset({"message_not_in_streaming_state", "stopped_by_user"})
 _REACTION_IS_SO = frozenset({"already_reacted", "no_reaction", "message_not_found"})
 _CLOCK_SKEW_SECONDS = 5
 _TASK_CHARACTERS = 256
-_GONE = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_revoked"})
 _NO_AGENT_METHODS = frozenset({"unknown_method", "feature_disabled", "not_agent_app"})
+_DUPLICATE_OF_NOTHING = frozenset({"duplicate_channel_not_found", "duplicate_message_not_found"})
 _STREAMS = "chat.startStream"
 _REMEMBERED_SECONDS = 3600.0
-
-
-class SlackRefused(Exception):
-    """Slack said no. `error` is its own name for the reason."""
-
-    def __init__(self, error: str) -> None:
-        super().__init__(error)
-        self.error = error
-
-
-class SlackLimited(Exception):
-    """Slack asked to wait, or would; the call had no effect. `method`: what it counts for."""
-
-    def __init__(self, retry_after: float, method: str = "") -> None:
-        super().__init__(f"ratelimited for {retry_after} s")
-        self.retry_after = retry_after
-        self.method = method
-
-
-class SlackAway(Exception):
-    """Slack could not be reached; the call had no effect."""
-
-
-class SlackUnclear(Exception):
-    """The answer was lost, or says nothing: the call may have had its effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +89,7 @@ class Slack:
         self._book = book
         self._session: aiohttp.ClientSession | None = None
         self._without: dict[tuple[UUID, str], float] = {}
+        self.circuits = Circuits()
 
     async def __aenter__(self) -> Self:
         # The SDK's own timeout is ignored once it is given a session, so the session has it.
@@ -135,11 +109,20 @@ class Slack:
         """Posts, marked with the delivery's id so that it can be found again; the message's ts.
 
         docs.slack.dev/reference/methods/chat.postMessage. `client_msg_id` is honoured by Slack but
-        nowhere promised: a second belt, not the first.
+        nowhere promised: a second belt, not the first. Where Slack knows it from a message that is
+        nowhere to be found, it is left out.
         """
-        client = await self._client(install_id)
-        answer = await _call(
-            client.chat_postMessage,
+        try:
+            return await self._post(install_id, said, delivery_id, client_msg_id=str(delivery_id))
+        except SlackRefused as refused:
+            if refused.error not in _DUPLICATE_OF_NOTHING:
+                raise
+            return await self._post(install_id, said, delivery_id)
+
+    async def _post(self, install_id: UUID, said: Said, delivery_id: UUID, **belt: str) -> str:
+        answer = await self._call(
+            install_id,
+            "chat_postMessage",
             channel=said.channel_id,
             thread_ts=said.thread_ts,
             text=said.text,
@@ -148,7 +131,7 @@ class Slack:
                 "event_type": _METADATA_EVENT,
                 "event_payload": {"delivery_id": str(delivery_id)},
             },
-            client_msg_id=str(delivery_id),
+            **belt,
             unfurl_links=False,
             unfurl_media=False,
         )
@@ -157,19 +140,29 @@ class Slack:
     async def find(
         self, install_id: UUID, said: Said, delivery_id: UUID, since: float
     ) -> str | None:
-        """The ts of a delivery that is in its thread, or its channel, already, or None.
+        """The ts of a delivery that is in its thread, or its channel, already, or None."""
+        place = (said.channel_id, said.thread_ts)
+        found = await self.copies(install_id, place, delivery_id, since)
+        return found[0] if found else None
+
+    async def copies(
+        self, install_id: UUID, place: tuple[str, str | None], delivery_id: UUID, since: float
+    ) -> list[str]:
+        """The ts of every message that a delivery has become in a place (channel, root), in order.
 
         docs.slack.dev/reference/methods/conversations.replies with include_all_metadata, and
         …/conversations.history where there is no thread.
         """
-        client = await self._client(install_id)
-        thread = {"ts": said.thread_ts} if said.thread_ts else {}
+        channel_id, root = place
+        thread = {"ts": root} if root else {}
+        found: list[str] = []
         cursor: str | None = None
         while True:
-            answer = await _call(
-                client.conversations_replies if thread else client.conversations_history,
+            answer = await self._call(
+                install_id,
+                "conversations_replies" if thread else "conversations_history",
                 **thread,
-                channel=said.channel_id,
+                channel=channel_id,
                 oldest=f"{since - _LOOK_BACK_SECONDS:.6f}",
                 include_all_metadata=True,
                 limit=_PAGE,
@@ -178,19 +171,37 @@ class Slack:
             for message in answer.get("messages") or []:
                 payload = (message.get("metadata") or {}).get("event_payload") or {}
                 if payload.get("delivery_id") == str(delivery_id):
-                    return str(message["ts"])
+                    found.append(str(message["ts"]))
             cursor = (answer.get("response_metadata") or {}).get("next_cursor")
             if not cursor:
-                return None
+                return sorted(found)
+
+    async def read(self, install_id: UUID, channel_id: str, thread_ts: str, ts: str) -> Said | None:
+        """A message of a thread as Slack shows it now, or None (…/conversations.replies)."""
+        answer = await self._call(
+            install_id,
+            "conversations_replies",
+            channel=channel_id,
+            ts=thread_ts,
+            oldest=ts,
+            latest=ts,
+            inclusive=True,
+            limit=_PAGE,
+        )
+        for message in answer.get("messages") or []:
+            if message.get("ts") == ts:
+                text = str(message.get("text") or "")
+                return Said(channel_id, thread_ts, text, message.get("blocks"))
+        return None
 
     async def tell(self, install_id: UUID, said: Said, user_id: str) -> None:
         """Says something that only one person sees.
 
         docs.slack.dev/reference/methods/chat.postEphemeral: never read back, so at most once.
         """
-        client = await self._client(install_id)
-        await _call(
-            client.chat_postEphemeral,
+        await self._call(
+            install_id,
+            "chat_postEphemeral",
             channel=said.channel_id,
             thread_ts=said.thread_ts,
             user=user_id,
@@ -216,6 +227,7 @@ class Slack:
 
         docs.slack.dev/reference/methods/chat.startStream
         """
+        self.circuits.check(install_id)
         channel, root = thread
         user, team = recipient or (None, None)
         answer = await self._stream(
@@ -255,18 +267,21 @@ class Slack:
                 raise
 
     async def _stream(self, install_id: UUID, method: str, **arguments: Any) -> Any:
-        client = await self._client(install_id)
         try:
-            return await _call(getattr(client, method), **arguments)
+            return await self._call(install_id, method, **arguments)
         except SlackRefused as refused:
             self._remember(install_id, _STREAMS, refused)
             raise
 
     async def update(self, install_id: UUID, said: Said, ts: str) -> None:
         """Replaces a message of ours (docs.slack.dev/reference/methods/chat.update)."""
-        client = await self._client(install_id)
-        await _call(
-            client.chat_update, channel=said.channel_id, ts=ts, text=said.text, blocks=said.blocks
+        await self._call(
+            install_id,
+            "chat_update",
+            channel=said.channel_id,
+            ts=ts,
+            text=said.text,
+            blocks=said.blocks,
         )
 
     async def delete(self, install_id: UUID, channel_id: str, ts: str) -> None:
@@ -274,9 +289,8 @@ class Slack:
 
         docs.slack.dev/reference/methods/chat.delete
         """
-        client = await self._client(install_id)
         try:
-            await _call(client.chat_delete, channel=channel_id, ts=ts)
+            await self._call(install_id, "chat_delete", channel=channel_id, ts=ts)
         except SlackRefused as refused:
             if refused.error != "message_not_found":
                 raise
@@ -286,10 +300,10 @@ class Slack:
     ) -> list[str]:
         """Our messages in a thread, not older than that, that still stream or never ended well."""
         channel_id, thread_ts = thread
-        client = await self._client(install_id)
         known = await self._book.get(install_id)
-        answer = await _call(
-            client.conversations_replies,
+        answer = await self._call(
+            install_id,
+            "conversations_replies",
             channel=channel_id,
             ts=thread_ts,
             oldest=f"{since - _CLOCK_SKEW_SECONDS:.6f}",
@@ -320,10 +334,11 @@ class Slack:
         method = "agents.sessions.setStatus"
         if self._without.get((install_id, method), 0.0) > clock.monotonic():
             return
-        client = await self._client(install_id)
+        self.circuits.check(install_id)
         try:
-            await _call(
-                client.agents_sessions_setStatus,
+            await self._call(
+                install_id,
+                "agents_sessions_setStatus",
                 channel_id=channel_id,
                 thread_ts=thread_ts,
                 status=status,
@@ -342,19 +357,18 @@ class Slack:
         docs.slack.dev/reference/methods/reactions.add and …/reactions.remove. What is so already,
         or whose message is gone, is as good.
         """
-        client = await self._client(install_id)
         channel, ts = message
-        method = client.reactions_add if add else client.reactions_remove
+        method = "reactions_add" if add else "reactions_remove"
         try:
-            await _call(method, channel=channel, timestamp=ts, name=name)
+            await self._call(install_id, method, channel=channel, timestamp=ts, name=name)
         except SlackRefused as refused:
             if refused.error not in _REACTION_IS_SO:
                 raise
 
     async def user(self, install_id: UUID, user_id: str) -> Mapping[str, Any]:
         """Slack's record of a person (docs.slack.dev/reference/methods/users.info)."""
-        client = await self._client(install_id)
-        answer = await _call(client.users_info, user=user_id)
+        self.circuits.check(install_id)
+        answer = await self._call(install_id, "users_info", user=user_id)
         found: Mapping[str, Any] = answer["user"]
         return found
 
@@ -363,8 +377,8 @@ class Slack:
     async def identify(self, token: str) -> BotIdentity:
         """Whose a bot token is, and with which scopes. Raises as every call does."""
         client = self._client_of(token)
-        who = await _call(client.auth_test)
-        bot = await _call(client.bots_info, bot=who["bot_id"])
+        who = await call(client.auth_test)
+        bot = await call(client.bots_info, bot=who["bot_id"])
         scopes = who.headers.get("x-oauth-scopes") or ""
         return BotIdentity(
             api_app_id=str(bot["bot"]["app_id"]),
@@ -377,11 +391,21 @@ class Slack:
             scopes=[s.strip() for s in scopes.split(",") if s.strip()],
         )
 
-    async def _client(self, install_id: UUID) -> AsyncWebClient:
-        known: KnownInstall | None = await self._book.get(install_id)
+    async def _call(self, install_id: UUID, method: str, **arguments: Any) -> Any:
+        """One call with the install's token, unless that was revoked before."""
+        known = await self._book.get(install_id)
+        if known is not None and self.circuits.is_revoked(install_id, known.token):
+            known = await self._book.get(install_id, afresh=True)
         if known is None:
             raise SlackRefused("install_ended")
-        return self._client_of(known.token)
+        if self.circuits.is_revoked(install_id, known.token):
+            raise SlackRefused(TOKEN_REVOKED)
+        try:
+            return await call(getattr(self._client_of(known.token), method), **arguments)
+        except SlackRefused as refused:
+            if refused.error == TOKEN_REVOKED:
+                self.circuits.revoke(install_id, known.token)
+            raise
 
     def _client_of(self, token: str) -> AsyncWebClient:
         return AsyncWebClient(
@@ -395,7 +419,7 @@ async def check_app_token(api_url: str, token: str) -> None:
     docs.slack.dev/reference/methods/apps.connections.open
     """
     client = AsyncWebClient(base_url=api_url, timeout=int(CALL_SECONDS), retry_handlers=[])
-    await _call(client.apps_connections_open, app_token=token)
+    await call(client.apps_connections_open, app_token=token)
 
 
 def _chunks(text: str, steps: tuple[Step, ...]) -> list[dict[str, Any]]:
@@ -410,34 +434,3 @@ def _chunks(text: str, steps: tuple[Step, ...]) -> list[dict[str, Any]]:
         for step in steps
     ]
     return [*chunks, {"type": "markdown_text", "text": text}] if text else chunks
-
-
-async def _call(method: Callable[..., Awaitable[Any]], **arguments: Any) -> Any:
-    try:
-        return await method(**arguments)
-    except SlackApiError as error:
-        raise _meaning(error) from error
-    except aiohttp.ClientConnectorError as error:
-        raise SlackAway(type(error).__name__) from error
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise SlackUnclear(type(error).__name__) from error
-
-
-def _meaning(error: SlackApiError) -> SlackRefused | SlackLimited | SlackUnclear:
-    response = error.response
-    status = response.status_code
-    method = response.api_url.rpartition("/")[2]
-    if status == 429:  # noqa: PLR2004
-        return SlackLimited(float(response.headers.get("Retry-After") or 1), method)
-    data = response.data if isinstance(response.data, dict) else {}
-    name = str(data.get("error") or f"http_{status}")
-    if name == "ratelimited":
-        return SlackLimited(float(response.headers.get("Retry-After") or 30), method)
-    if status >= 500 or name in _UNCLEAR:  # noqa: PLR2004
-        return SlackUnclear(name)
-    return SlackRefused(name)
-
-
-def says_install_is_over(error: str) -> bool:
-    """True for refusals that hold for the whole install: its token is not valid any more."""
-    return error in _GONE

@@ -22,7 +22,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.events import Unreadable
 from bot.ingress import Ingress
-from bot.slack import SlackAway, SlackLimited, SlackRefused, SlackUnclear, check_app_token
+from bot.outcome import SlackAway, SlackLimited, SlackRefused, SlackUnclear
+from bot.slack import check_app_token
 from router import clock
 from router.errors import ConfigurationError
 from router.loops import Stop, wait_for

@@ -60,7 +60,8 @@ CREATE TABLE public.agent_sessions (
     CONSTRAINT lease_is_whole CHECK (((lease_owner IS NULL) = (lease_expires_at IS NULL))),
     CONSTRAINT slack_source_has_a_thread CHECK (((source <> 'slack'::text) OR (slack_conversation_key IS NOT NULL))),
     CONSTRAINT slack_thread_is_whole CHECK ((num_nonnulls(slack_install_id, slack_channel_id, slack_thread_ts, slack_conversation_key) = ANY (ARRAY[0, 4])))
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000');
 
 CREATE TABLE public.agent_turns (
     id uuid NOT NULL,
@@ -76,7 +77,8 @@ CREATE TABLE public.agent_turns (
     CONSTRAINT agent_turns_number_check CHECK ((number > 0)),
     CONSTRAINT agent_turns_state_check CHECK ((state = ANY (ARRAY['running'::text, 'awaiting_human'::text, 'completed'::text, 'interrupted'::text, 'failed'::text]))),
     CONSTRAINT ended_has_time_and_reason CHECK ((((state = ANY (ARRAY['running'::text, 'awaiting_human'::text])) = (ended_at IS NULL)) AND ((ended_at IS NULL) = (stop_reason IS NULL))))
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
 
 CREATE TABLE public.deployed_agents (
     id uuid NOT NULL,
@@ -116,6 +118,13 @@ CREATE TABLE public.oauth_installs (
     CONSTRAINT oauth_installs_status_check CHECK ((status = ANY (ARRAY['active'::text, 'revoked'::text, 'uninstalled'::text])))
 );
 
+CREATE TABLE public.runtime_budgets (
+    key_hash bytea NOT NULL,
+    kind text NOT NULL,
+    spent_until timestamp with time zone NOT NULL,
+    CONSTRAINT runtime_budgets_kind_check CHECK ((kind = ANY (ARRAY['read'::text, 'create'::text])))
+);
+
 CREATE TABLE public.schema_migrations (
     version integer NOT NULL,
     name text NOT NULL,
@@ -129,7 +138,7 @@ CREATE TABLE public.session_inputs (
     workspace_id uuid NOT NULL,
     session_id uuid NOT NULL,
     kind text NOT NULL,
-    body jsonb NOT NULL,
+    body jsonb,
     order_key numeric(20,6) NOT NULL,
     revision numeric(20,6) DEFAULT 0 NOT NULL,
     deleted boolean DEFAULT false NOT NULL,
@@ -145,12 +154,14 @@ CREATE TABLE public.session_inputs (
     sent_at timestamp with time zone,
     ended_at timestamp with time zone,
     shown_waiting boolean DEFAULT false NOT NULL,
+    CONSTRAINT cleared_only_when_over CHECK (((body IS NOT NULL) OR (state = ANY (ARRAY['done'::text, 'withdrawn'::text, 'refused'::text])))),
     CONSTRAINT ended_has_its_time CHECK (((state = ANY (ARRAY['done'::text, 'withdrawn'::text, 'refused'::text])) = (ended_at IS NOT NULL))),
     CONSTRAINT sending_has_a_deadline CHECK (((state = 'sending'::text) = (sending_deadline IS NOT NULL))),
     CONSTRAINT sent_belongs_to_a_turn CHECK (((state <> ALL (ARRAY['sending'::text, 'sent'::text, 'done'::text])) OR (turn_id IS NOT NULL))),
     CONSTRAINT session_inputs_kind_check CHECK ((kind = ANY (ARRAY['message'::text, 'correction'::text, 'decision'::text, 'interrupt'::text]))),
     CONSTRAINT session_inputs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'sending'::text, 'sent'::text, 'done'::text, 'withdrawn'::text, 'refused'::text])))
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000');
 
 CREATE TABLE public.slack_budgets (
     install_id uuid NOT NULL,
@@ -172,7 +183,7 @@ CREATE TABLE public.slack_outbox (
     lane text NOT NULL,
     "position" bigint DEFAULT 0 NOT NULL,
     kind text NOT NULL,
-    body jsonb NOT NULL,
+    body jsonb,
     state text DEFAULT 'pending'::text NOT NULL,
     not_before timestamp with time zone DEFAULT now() NOT NULL,
     claimed_by text,
@@ -184,6 +195,8 @@ CREATE TABLE public.slack_outbox (
     error text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     ended_at timestamp with time zone,
+    look_again_at timestamp with time zone,
+    CONSTRAINT cleared_only_when_delivered CHECK (((body IS NOT NULL) OR (state = ANY (ARRAY['sent'::text, 'dead'::text])))),
     CONSTRAINT dead_has_a_reason CHECK (((state <> 'dead'::text) OR (error IS NOT NULL))),
     CONSTRAINT delivered_has_its_time CHECK (((state = ANY (ARRAY['sent'::text, 'dead'::text])) = (ended_at IS NOT NULL))),
     CONSTRAINT replies_belong_to_a_session CHECK (((lane = 'side'::text) OR (session_id IS NOT NULL))),
@@ -191,7 +204,8 @@ CREATE TABLE public.slack_outbox (
     CONSTRAINT slack_outbox_kind_check CHECK ((kind = ANY (ARRAY['reply'::text, 'notice'::text, 'private'::text, 'reaction'::text]))),
     CONSTRAINT slack_outbox_lane_check CHECK ((lane <> ''::text)),
     CONSTRAINT slack_outbox_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'sending'::text, 'sent'::text, 'dead'::text])))
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
 
 CREATE TABLE public.slack_previews (
     deployed_agent_id uuid NOT NULL,
@@ -203,6 +217,7 @@ CREATE TABLE public.slack_previews (
     state text DEFAULT 'starting'::text NOT NULL,
     slack_ts text,
     started_at timestamp with time zone NOT NULL,
+    edited boolean DEFAULT false NOT NULL,
     CONSTRAINT shown_has_its_ts CHECK (((state = ANY (ARRAY['open'::text, 'closed'::text])) = (slack_ts IS NOT NULL))),
     CONSTRAINT slack_previews_part_check CHECK ((part >= 0)),
     CONSTRAINT slack_previews_state_check CHECK ((state = ANY (ARRAY['starting'::text, 'open'::text, 'closed'::text, 'lost'::text]))),
@@ -289,6 +304,9 @@ ALTER TABLE ONLY public.oauth_installs
 ALTER TABLE ONLY public.oauth_installs
     ADD CONSTRAINT oauth_installs_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.runtime_budgets
+    ADD CONSTRAINT runtime_budgets_pkey PRIMARY KEY (key_hash, kind);
+
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
@@ -337,6 +355,8 @@ CREATE UNIQUE INDEX agent_turns_one_live ON public.agent_turns USING btree (depl
 
 CREATE UNIQUE INDEX session_inputs_client_key ON public.session_inputs USING btree (deployed_agent_id, client_key) WHERE (client_key IS NOT NULL);
 
+CREATE INDEX session_inputs_kept ON public.session_inputs USING btree (deployed_agent_id, ended_at) WHERE ((ended_at IS NOT NULL) AND (body IS NOT NULL));
+
 CREATE INDEX session_inputs_open ON public.session_inputs USING btree (deployed_agent_id, session_id, order_key) WHERE (state = ANY (ARRAY['queued'::text, 'sending'::text, 'sent'::text]));
 
 CREATE INDEX session_inputs_shown ON public.session_inputs USING btree (deployed_agent_id, session_id) WHERE shown_waiting;
@@ -347,11 +367,17 @@ CREATE INDEX slack_outbox_dead ON public.slack_outbox USING btree (ended_at) WHE
 
 CREATE UNIQUE INDEX slack_outbox_effect ON public.slack_outbox USING btree (deployed_agent_id, session_id, effect_key) WHERE (session_id IS NOT NULL);
 
+CREATE INDEX slack_outbox_kept ON public.slack_outbox USING btree (deployed_agent_id, ended_at) WHERE ((ended_at IS NOT NULL) AND (body IS NOT NULL));
+
 CREATE INDEX slack_outbox_line ON public.slack_outbox USING btree (deployed_agent_id, session_id, lane, "position") WHERE ((lane <> 'side'::text) AND (state = ANY (ARRAY['pending'::text, 'sending'::text])));
+
+CREATE INDEX slack_outbox_look_again ON public.slack_outbox USING btree (look_again_at) WHERE (look_again_at IS NOT NULL);
 
 CREATE INDEX slack_outbox_open ON public.slack_outbox USING btree (not_before) WHERE (state = ANY (ARRAY['pending'::text, 'sending'::text]));
 
 CREATE UNIQUE INDEX slack_outbox_stranger_effect ON public.slack_outbox USING btree (deployed_agent_id, slack_conversation_key, effect_key) WHERE (session_id IS NULL);
+
+CREATE INDEX slack_previews_age ON public.slack_previews USING btree (deployed_agent_id, started_at);
 
 CREATE INDEX slack_threads_place ON public.slack_threads USING btree (api_app_id, channel_id, root_ts);
 

@@ -77,6 +77,23 @@ async def add(connection: Connection, place: Place, effects: list[Effect]) -> No
     )
 
 
+# $1 agent, $2 session, $3 effects
+_WITHDRAW = """
+DELETE FROM slack_outbox
+WHERE deployed_agent_id = $1 AND session_id = $2 AND effect_key = ANY($3::text[])
+  AND state = 'pending' AND NOT unclear
+RETURNING effect_key
+"""
+
+
+async def withdraw(
+    connection: Connection, agent_id: UUID, session_id: UUID, effect_keys: list[str]
+) -> set[str]:
+    """Takes back writes that surely were not made; the keys of those."""
+    rows = await connection.fetch(_WITHDRAW, agent_id, session_id, effect_keys)
+    return {row["effect_key"] for row in rows}
+
+
 # ------------------------------------------------------------------ delivering
 
 
@@ -176,6 +193,62 @@ async def mark_sent(connection: Connection, delivery: Delivery, slack_ts: str | 
     return done == "UPDATE 1"
 
 
+# $1 agent, $2 delivery, $3 after how long
+_LOOK_AGAIN = """
+UPDATE slack_outbox SET look_again_at = now() + $3::interval
+WHERE deployed_agent_id = $1 AND delivery_id = $2
+"""
+
+
+async def look_again(connection: Connection, delivery: Delivery, after: timedelta) -> None:
+    """Asks for a later look at a delivery: it may stand in Slack twice."""
+    await connection.execute(_LOOK_AGAIN, delivery.deployed_agent_id, delivery.delivery_id, after)
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """A delivery that is `sent` and may stand in Slack twice; `slack_ts` is the message we know."""
+
+    delivery_id: UUID
+    deployed_agent_id: UUID
+    install_id: UUID
+    channel_id: str
+    thread_ts: str | None
+    slack_ts: str
+    created_at: datetime
+    ended_at: datetime
+
+
+# $1 how many at the most, $2 when they come again if nobody has looked by then
+_DOUBTFUL = """
+UPDATE slack_outbox o SET look_again_at = now() + $2::interval
+FROM (
+    SELECT deployed_agent_id, delivery_id FROM slack_outbox
+    WHERE look_again_at <= now() ORDER BY look_again_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
+) d
+WHERE o.deployed_agent_id = d.deployed_agent_id AND o.delivery_id = d.delivery_id
+RETURNING o.delivery_id, o.deployed_agent_id, o.install_id, o.channel_id, o.thread_ts, o.slack_ts,
+    o.created_at, o.ended_at
+"""
+
+
+async def doubtful(connection: Connection, limit: int, put_off: timedelta) -> list[Doubtful]:
+    """Deliveries to look at now; nobody else is given them for a while."""
+    return [Doubtful(**row) for row in await connection.fetch(_DOUBTFUL, limit, put_off)]
+
+
+# $1 agent, $2 delivery, $3 ts
+_LOOKED_AGAIN = """
+UPDATE slack_outbox SET look_again_at = NULL, slack_ts = $3
+WHERE deployed_agent_id = $1 AND delivery_id = $2
+"""
+
+
+async def looked_again(connection: Connection, one: Doubtful, slack_ts: str) -> None:
+    """Done: the message of that ts stays."""
+    await connection.execute(_LOOKED_AGAIN, one.deployed_agent_id, one.delivery_id, slack_ts)
+
+
 # $1 agent, $2 delivery, $3 claim epoch, $4 wait, $5 error, $6 unclear
 _RETRY = """
 UPDATE slack_outbox
@@ -213,6 +286,21 @@ async def bury(connection: Connection, delivery: Delivery, error: str) -> None:
     await connection.execute(
         _BURY, delivery.deployed_agent_id, delivery.delivery_id, delivery.claim_epoch, error
     )
+
+
+# $1 agent, $2 session, $3 effect
+_TS = """
+SELECT slack_ts FROM slack_outbox
+WHERE deployed_agent_id = $1 AND session_id = $2 AND effect_key = $3
+"""
+
+
+async def ts_of(connection: Connection, delivery: Delivery, effect_key: str) -> str | None:
+    """The message that another write of the same session became; None if it became none."""
+    found: str | None = await connection.fetchval(
+        _TS, delivery.deployed_agent_id, delivery.session_id, effect_key
+    )
+    return found
 
 
 # ------------------------------------------------------------------ what operators ask

@@ -10,26 +10,30 @@ from store.leases import Held, Lease
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One message of a preview. `text_from`: the offset in the turn's text at which it begins."""
+    """One message of a preview. `text_from`: the offset in the turn's text at which it begins.
+
+    `edited`: no stream, but a posted message that is replaced as its text grows.
+    """
 
     part: int
     text_from: int
     state: str
     slack_ts: str | None
     started_at: datetime
+    edited: bool = False
 
 
-# $1 agent, $2 workspace, $3 session, $4 turn, $5 part, $6 offset, $7 when the start leaves
+# $1 agent, $2 workspace, $3 session, $4 turn, $5 part, $6 offset, $7 when the start leaves, $8 edited
 _BEGIN = """
 INSERT INTO slack_previews (deployed_agent_id, workspace_id, session_id, turn_id, part, text_from,
-                            started_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+                            started_at, edited)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (deployed_agent_id, turn_id, part) DO NOTHING
 """
 
 
 async def begin(connection: Connection, held: Held, turn_id: UUID, part: Part) -> bool:
-    """Writes down that a stream is about to start; False if that part was begun. Fenced."""
+    """Writes down that a message is about to be made; False if that part was begun. Fenced."""
     done = await connection.execute(
         _BEGIN,
         held.deployed_agent_id,
@@ -39,6 +43,7 @@ async def begin(connection: Connection, held: Held, turn_id: UUID, part: Part) -
         part.part,
         part.text_from,
         part.started_at,
+        part.edited,
     )
     return done == "INSERT 0 1"
 
@@ -60,7 +65,7 @@ async def move(
 
 # $1 agent, $2 turn
 _PARTS = """
-SELECT part, text_from, state, slack_ts, started_at FROM slack_previews
+SELECT part, text_from, state, slack_ts, started_at, edited FROM slack_previews
 WHERE deployed_agent_id = $1 AND turn_id = $2 ORDER BY part
 """
 

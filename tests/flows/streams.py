@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from bot import delivery, streams
+from bot import delivery, edits, previewing, streams
+from bot.edits import _MARK
 from bot.local.model import Message
 from router.clock import Backoff
 from router.runtime.local.brain import Answer, script
@@ -18,9 +19,10 @@ UPDATE, POST, LIST = "chat.update", "chat.postMessage", "conversations.replies"
 
 def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams begin at once and grow quickly; what failed is tried again at once."""
-    monkeypatch.setattr(streams, "_START_AFTER_SECONDS", 0.02)
+    monkeypatch.setattr(previewing, "_START_AFTER_SECONDS", 0.02)
     monkeypatch.setattr(streams, "_APPEND_GAP_SECONDS", 0.01)
-    monkeypatch.setattr(streams, "_LOOKS_APART_SECONDS", 0.05)
+    monkeypatch.setattr(edits, "_EDIT_GAP_SECONDS", 0.05)
+    monkeypatch.setattr(previewing, "_LOOKS_APART_SECONDS", 0.05)
     monkeypatch.setattr(delivery, "_LOOKS_APART_SECONDS", 0.05)
     monkeypatch.setattr(delivery, "_BACKOFF", Backoff(first=0.05, most=0.1))
 
@@ -86,3 +88,55 @@ async def words_come(here: World, seconds: int) -> None:
     for _ in range(seconds):
         await eventually(lambda: any(not one.done() for one in pace._sleepers), says="an answer")
         pace.advance(1)
+
+
+# ------------------------------------------------------------------ posts that are edited
+
+SPEND = (
+    "INSERT INTO slack_budgets SELECT id, $1, now() + $2 * interval '1 second' FROM oauth_installs"
+)
+
+
+async def no_stream(here: World) -> None:
+    """For an hour there is no permit to start one."""
+    await here.connection.execute(SPEND, START, 3_600)
+
+
+def unmarked(message: Message) -> str:
+    """What a post says that is marked as growing."""
+    text, _, mark = shown(message).rpartition("\n")
+    assert mark == _MARK
+    return text
+
+
+async def grown(here: World, asked: Message, words: int) -> Message:
+    """The one post in the thread once it shows so many words, well formed and marked."""
+
+    def found() -> list[Message]:
+        return [m for m in messages(here, asked) if len(unmarked(m).split()) >= words]
+
+    (post,) = await eventually(found, says=f"a post of {words} words")
+    assert said("!slow").startswith(unmarked(post))
+    return post
+
+
+async def begun(here: World) -> tuple[Message, Message]:
+    """A question, and the post of an answer that has begun to show and stands still."""
+    here.runtime.world.pace.set_rate(0)
+    asked = await ask(here, "!slow 24")
+    await words_come(here, 3)
+    post = await grown(here, asked, 5)
+    await eventually(lambda: is_stored(here))
+    return asked, post
+
+
+async def is_stored(here: World) -> bool:
+    return (await states(here))[-1:] == ["open"]
+
+
+async def states(here: World) -> list[str]:
+    return [r["state"] for r in await here.rows("SELECT state FROM slack_previews ORDER BY part")]
+
+
+def go_on(here: World) -> None:
+    here.runtime.world.pace.set_rate(10_000)

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from router import notices
+from router.notices import Trouble
 from tests.harness import World
 from tests.support import eventually
 
@@ -162,7 +163,11 @@ async def test_a_guest_is_refused_privately_where_the_install_says_so(here: Worl
         asked = await here.slack.say("guest", "general", "@threadline hello")
         (told,) = await eventually(lambda: here.slack.ephemerals)
         await here.at_rest()
-        assert (told.user, told.text, told.thread_ts) == ("U0GUEST", notices.GUEST, asked.ts)
+        assert (told.user, told.text, told.thread_ts) == (
+            "U0GUEST",
+            notices.words(Trouble.GUEST),
+            asked.ts,
+        )
         await here.slack.say("ada", "general", "what?", thread_ts=asked.ts)
         assert await here.answers(asked.channel, asked.ts, 1) == ['You said: "what?"']
     assert here.sent_texts() == ["what?"]
@@ -183,7 +188,9 @@ async def test_a_stranger_is_told_once_per_thread_and_privately(here: World):
         await here.at_rest()
         for asked in (first, again, other):
             assert here.bot_posts(asked.channel, asked.ts) == []
-    assert {(e.user, e.text) for e in here.slack.ephemerals} == {("U0CONNECT", notices.STRANGER)}
+    assert {(e.user, e.text) for e in here.slack.ephemerals} == {
+        ("U0CONNECT", notices.words(Trouble.STRANGER))
+    }
     assert sorted(e.thread_ts or "" for e in here.slack.ephemerals) == [first.ts, other.ts]
     assert await here.rows("SELECT * FROM agent_sessions") == []
 

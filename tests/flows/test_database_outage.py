@@ -1,10 +1,7 @@
 """PostgreSQL stalls or goes away: Slack is told to come again in time, nothing is lost or doubled."""
 
-import os
-import signal
-import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -15,6 +12,7 @@ from bot.local.model import Message
 from store import database
 from store.embedded import embedded_postgres, temporary_data_dir
 from store.migrate import migrate
+from tests.chaos.servers import stalled
 from tests.harness import World, world
 from tests.support import eventually
 
@@ -36,41 +34,6 @@ async def served(dsn: str) -> AsyncIterator[tuple[World, App]]:
         here.app() as app,
     ):
         yield here, app
-
-
-def family(pid: int) -> list[int]:
-    """A process and its children; each backend of PostgreSQL is one."""
-    return [pid, *(child for child, parent in _processes() if parent == pid)]
-
-
-def _processes() -> Iterator[tuple[int, int]]:
-    """All processes with their parents; slim Linux images have no `ps`, macOS has no /proc."""
-    proc = Path("/proc")
-    if (proc / "self/stat").exists():
-        for entry in proc.glob("[0-9]*/stat"):
-            with suppress(OSError):  # it has ended meanwhile
-                pid, _, rest = entry.read_text().partition(" ")
-                yield int(pid), int(rest.rpartition(")")[2].split()[1])
-        return
-    listed = subprocess.check_output(["ps", "-A", "-o", "pid=", "-o", "ppid="], text=True)
-    for line in listed.splitlines():
-        child, parent = line.split()
-        yield int(child), int(parent)
-
-
-@contextmanager
-def stalled(pid: int) -> Iterator[None]:
-    """The server and all its backends stand still: connections stay open and nothing answers."""
-    stopped: list[int] = []
-    try:
-        # The postmaster first, so that it starts nobody while its children are being stopped.
-        for one in (pid, *family(pid)[1:]):
-            os.kill(one, signal.SIGSTOP)
-            stopped.append(one)
-        yield
-    finally:
-        for one in reversed(stopped):
-            os.kill(one, signal.SIGCONT)
 
 
 async def status(app: App, path: str) -> int:

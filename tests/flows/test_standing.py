@@ -7,6 +7,7 @@ import pytest
 
 from bot.local.model import Message
 from router import notices
+from router.notices import Trouble
 from router.runtime.client import Runtime
 from store import agents, sessions
 from tests.harness import World
@@ -38,7 +39,7 @@ async def test_without_an_agent_the_thread_says_what_is_missing(here: World):
     async with here.app():
         await here.connection.execute("UPDATE oauth_installs SET default_agent_id = NULL")
         asked = await here.slack.say("ada", "general", "@threadline hello", twins="together")
-        assert await here.answers(asked.channel, asked.ts, 1) == [notices.NO_AGENT]
+        assert await here.answers(asked.channel, asked.ts, 1) == [notices.words(Trouble.NO_AGENT)]
         await agents.make_default(here.connection, here.workspace_id, here.agent_id)
         await here.slack.say("ada", "general", "@threadline hello", thread_ts=asked.ts)
         await here.answers(asked.channel, asked.ts, 2)
@@ -50,7 +51,7 @@ async def test_an_agent_that_the_runtime_does_not_know_fails_visibly(here: World
         await here.connection.execute("UPDATE deployed_agents SET anthropic_agent_id = 'agent_no'")
         asked = await here.slack.say("ada", here.slack.dm("ada"), "hello")
         (answer,) = await here.answers(asked.channel, asked.ts, 1)
-    assert answer == notices.end_of_turn("refused", "").text
+    assert answer == notices.words(Trouble.AGENT_MISSING)
     assert here.slack.shown_status(asked.channel, asked.ts) == "active"
 
 
@@ -58,14 +59,16 @@ async def test_a_paused_agent_says_so_once_and_answers_when_it_is_resumed(here: 
     await agents.set_status(here.connection, here.agent_id, "paused")
     async with here.app():
         asked = await here.slack.say("ada", here.slack.dm("ada"), "one")
-        await eventually(lambda: here.bot_posts(asked.channel, asked.ts) == [notices.PAUSED])
+        await eventually(
+            lambda: here.bot_posts(asked.channel, asked.ts) == [notices.words(Trouble.PAUSED)]
+        )
         await here.slack.say("ada", asked.channel, "two", thread_ts=asked.ts)
         await eventually(lambda: here.slack.deliveries[-1].status == 200)
         claims = (await here.session())["lease_epoch"]
         await eventually(lambda: claimed_since(here, claims))
         await agents.set_status(here.connection, here.agent_id, "active")
         answers = await here.answers(asked.channel, asked.ts, 2)
-    assert answers == [notices.PAUSED, 'You said: "one" and "two"']
+    assert answers == [notices.words(Trouble.PAUSED), 'You said: "one" and "two"']
 
 
 async def claimed_since(here: World, epoch: int) -> bool:
@@ -86,7 +89,11 @@ async def test_an_archived_session_answers_privately_and_ignores_talk(here: Worl
         await here.slack.say("grace", "general", "@threadline two", thread_ts=asked.ts)
         await here.answers(asked.channel, asked.ts, 1)
         (told,) = here.slack.ephemerals
-    assert (told.user, told.thread_ts, told.text) == ("U0GRACE", asked.ts, notices.ARCHIVED)
+    assert (told.user, told.thread_ts, told.text) == (
+        "U0GRACE",
+        asked.ts,
+        notices.words(Trouble.ARCHIVED),
+    )
     (runtime_session,) = here.runtime.sessions()
     assert runtime_session["archived_at"] is not None
     assert here.sent_texts() == ["one"]
@@ -112,7 +119,9 @@ async def test_an_archive_in_the_middle_of_a_turn_interrupts_and_refuses_what_wa
         await archive(here)
         await eventually(lambda: archived(here))
         answers = await here.answers(asked.channel, asked.ts, 2)
-        assert sorted(answers) == sorted([notices.stopped(None, []), notices.ARCHIVED_UNSENT])
+        assert sorted(answers) == sorted(
+            [notices.stopped(None, []), notices.words(Trouble.ARCHIVED_UNSENT)]
+        )
         here.runtime.release()
     (runtime_session,) = here.runtime.sessions()
     assert runtime_session["archived_at"] is not None
@@ -158,7 +167,7 @@ async def test_a_runtime_session_that_is_gone_is_replaced_and_the_thread_is_told
         await end_at_the_runtime(here, how)
         await here.slack.say("ada", asked.channel, "two", thread_ts=asked.ts)
         posts = await here.answers(asked.channel, asked.ts, 3)
-    assert posts[1:] == [notices.CONTEXT_LOST, 'You said: "two"']
+    assert posts[1:] == [notices.words(Trouble.CONTEXT_LOST), 'You said: "two"']
     after = await here.session()
     assert after["id"] == before["id"]
     assert after["anthropic_session_id"] != before["anthropic_session_id"]
@@ -175,6 +184,6 @@ async def test_a_runtime_session_that_is_lost_in_the_middle_of_a_turn_is_replace
         here.runtime.fault("gone", session_id=lost["id"], times=None)
         here.runtime.release()
         posts = await here.answers(asked.channel, asked.ts, 2)
-    assert posts == [notices.CONTEXT_LOST, 'You said: "one"']
+    assert posts == [notices.words(Trouble.CONTEXT_LOST), 'You said: "one"']
     assert [t["state"] for t in await here.turns()] == ["failed", "completed"]
     assert len(here.runtime.sessions()) == 2

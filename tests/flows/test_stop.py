@@ -1,9 +1,17 @@
 """A Stop reaches the runtime, the thread says who stopped it, and nothing of it outlives the turn."""
 
+from typing import Any
+
 import pytest
 
+from bot.local.model import Message
 from router import notices
+from router.notices import Trouble
 from router.turns.worker import Wakes
+from store import inputs
+from store.database import Connection
+from store.inputs import Input
+from store.leases import Lease
 from tests.harness import World
 from tests.support import eventually
 
@@ -155,7 +163,108 @@ async def test_a_stranger_stops_nothing(here: World):
         here.runtime.release()
         assert await here.answers(asked.channel, asked.ts, 1) == ['You said: "hello"']
     assert interrupts(here) == 0
-    assert [e.text for e in here.slack.ephemerals] == [notices.STRANGER]
+    assert [e.text for e in here.slack.ephemerals] == [notices.words(Trouble.STRANGER)]
+
+
+@pytest.mark.parametrize(
+    ("allow", "stops_it"), [("reject", False), ("allow_list", True), ("allow_all", True)]
+)
+async def test_the_button_of_an_outsider_counts_only_where_they_are_let_in(
+    here: World, *, allow: str, stops_it: bool
+):
+    """The event does not say whose team the person is of: Slack is asked before anything is sent."""
+    async with here.app():
+        await here.connection.execute(
+            "UPDATE oauth_installs SET external_policy = $1, allowed_external = '{U0CONNECT}'",
+            allow,
+        )
+        here.runtime.hold()
+        asked = await here.slack.say("ada", "shared", "@threadline hello")
+        await eventually(here.runtime.held)
+        await processing(here, asked)
+        await here.slack.stop("connect", asked.channel, asked.ts)
+        await here.slack.stop("connect", asked.channel, asked.ts)
+        await eventually(lambda: judged(here, 2))
+        here.runtime.release()
+        posts = await here.answers(asked.channel, asked.ts, 1)
+    assert (interrupts(here) > 0) is stops_it
+    assert posts[0].startswith("Stopped by connect") is stops_it
+    told = [] if stops_it else [("U0CONNECT", notices.words(Trouble.MAY_NOT_STOP))]
+    assert [(e.user, e.text) for e in here.slack.ephemerals] == told
+
+
+async def processing(here: World, asked: Message) -> None:
+    """Slack shows its button."""
+    await eventually(lambda: here.slack.shown_status(asked.channel, asked.ts) == "processing")
+
+
+async def judged(here: World, count: int) -> bool:
+    return [s["state"] for s in await stops(here)].count("queued") == 0 and (
+        len(await stops(here)) == count
+    )
+
+
+async def test_an_outsider_stops_the_answer_to_their_own_message(here: World):
+    """Asked for while outsiders were let in; whom a turn answers may always stop it."""
+    async with here.app():
+        await here.connection.execute("UPDATE oauth_installs SET external_policy = 'allow_all'")
+        here.runtime.hold()
+        asked = await here.slack.say("connect", "shared", "@threadline hello")
+        await eventually(here.runtime.held)
+        await here.connection.execute("UPDATE oauth_installs SET external_policy = 'reject'")
+    async with here.app():
+        await processing(here, asked)
+        await here.slack.stop("connect", asked.channel, asked.ts)
+        await eventually(lambda: interrupts(here) == 1)
+        assert await here.answers(asked.channel, asked.ts, 1)
+    assert not here.slack.ephemerals
+
+
+async def test_where_slack_cannot_say_who_pressed_it_the_button_works(here: World):
+    here.slack.fault("api_error", method="users.info", error="missing_scope", times=None)
+    async with here.app():
+        asked = await working(here)
+        await here.slack.stop("grace", asked.channel, asked.ts)
+        _, notice = await here.answers(asked.channel, asked.ts, 2)
+    assert notice.startswith("Stopped by")
+    assert interrupts(here) == 1
+
+
+async def test_a_stop_that_comes_while_another_is_judged_is_judged_too(
+    here: World, monkeypatch: pytest.MonkeyPatch
+):
+    """It is committed behind the look of the holder, who is about to send what waits."""
+    start_sending = inputs.start_sending
+
+    async def late(connection: Connection, lease: Lease, *more: Any) -> list[Input]:
+        if not pressed:
+            pressed.append(here.slack.users["connect"])
+            await connection.execute(_PRESSED, pressed[0])
+        return await start_sending(connection, lease, *more)
+
+    pressed: list[str] = []
+    async with here.app():
+        here.runtime.hold()
+        asked = await here.slack.say("ada", "shared", "@threadline hello")
+        await eventually(here.runtime.held)
+        monkeypatch.setattr(inputs, "start_sending", late)
+        await here.slack.say("ada", asked.channel, "one more", thread_ts=asked.ts)
+        await eventually(lambda: pressed)
+        await here.slack.say("ada", asked.channel, "and one", thread_ts=asked.ts)
+        await eventually(lambda: judged(here, 1))
+        here.runtime.release()
+        await here.answers(asked.channel, asked.ts, 2)
+    assert interrupts(here) == 0
+    assert [e.user for e in here.slack.ephemerals if e.user != asked.user] == pressed
+
+
+_PRESSED = """
+INSERT INTO session_inputs (id, deployed_agent_id, workspace_id, session_id, kind, body, order_key,
+    dedupe_key, revision, state)
+SELECT gen_random_uuid(), t.deployed_agent_id, s.workspace_id, s.id, 'interrupt',
+    jsonb_build_object('turn', t.id, 'user', $1::text), 1, 'stop:late', 0, 'queued'
+FROM agent_turns t JOIN agent_sessions s ON s.id = t.session_id
+"""
 
 
 async def test_the_call_that_other_doors_use(here: World):

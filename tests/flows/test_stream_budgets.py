@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from bot import edits
 from bot.local.model import Message
 from tests.flows.streams import (
     APPEND,
@@ -29,7 +30,9 @@ SLOW = said("!slow")
 # Three processes in one share its processor: leases as long as in earnest.
 _PATIENT = replace(TIMING, lease=15.0)
 STATUS = "agents.sessions.setStatus"
+ADD, REMOVE = "reactions.add", "reactions.remove"
 TIERS = {START: 20, STOP: 20, UPDATE: 50, APPEND: 100, STATUS: 50, "conversations.replies": 50}
+TIERS |= {ADD: 50, REMOVE: 20}
 
 
 @pytest.fixture
@@ -77,12 +80,38 @@ async def test_three_processes_and_sixty_replies_in_a_minute(limited: World):
         places = channels(limited, 12)
         asked: list[tuple[Message, str]] = []
         for n in range(60):
+            limited.slack.request_url = f"{limited.apps[n % 3].url}/slack/events"
             text = "!slow 2" if n % 3 == 0 else f"!echo answer {n}"
             asked.append((await ask(limited, text, places[n % 12]), said(text)))
         for one, answer in asked:
             await answered(limited, one, answer, 40)
     no_429(limited)
     assert calls(limited)[START] >= 8
+
+
+async def test_three_processes_without_a_stream_to_give_post_and_edit_within_their_tiers(
+    limited: World, monkeypatch: pytest.MonkeyPatch
+):
+    """Edits take what finals leave; where nothing is left the answer is posted whole."""
+    monkeypatch.setattr(edits, "_EDIT_GAP_SECONDS", 0.2)
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(limited.app(timing=_PATIENT))
+        await limited.connection.execute(_NO_PERMIT_FOR, START, timedelta(hours=1))
+        limited.runtime.hold()
+        places = channels(limited, 8)
+        asked = [await ask(limited, "!slow 6", places[n % 8]) for n in range(24)]
+        await eventually(lambda: len(limited.runtime.held()) == 24, 20)
+        limited.runtime.release()
+        for one in asked:
+            await answered(limited, one, SLOW, 60)
+    no_429(limited)
+    parts = await limited.rows("SELECT state FROM slack_previews WHERE edited")
+    assert 3 <= len(parts) < 24
+    assert {part["state"] for part in parts} == {"open"}
+    made = calls(limited)
+    assert (made[START], made[POST]) == (0, 24)
+    assert made[UPDATE] > len(parts)
 
 
 async def test_a_429_on_one_method_stops_nothing_else(here: World):
@@ -116,3 +145,51 @@ async def test_a_status_without_a_permit_is_shown_later_and_only_the_newest(here
         assert here.slack.shown_status(asked.channel, asked.ts) is None
         await eventually(lambda: here.slack.shown_status(asked.channel, asked.ts) == "active")
     assert calls(here)[STATUS] == 1
+
+
+async def waiting(here: World, channel: str) -> Message:
+    """A message behind a turn that stands still: it shows a reaction, as far as it may."""
+    busy = len(here.runtime.held())
+    asked = await ask(here, "hello", channel)
+    await eventually(lambda: len(here.runtime.held()) > busy)
+    return await here.slack.say("ada", asked.channel, "and more", thread_ts=asked.ts)
+
+
+@pytest.mark.parametrize(("method", "burst", "each"), [(ADD, 8, 60 / 11), (REMOVE, 8, 60 / 11)])
+async def test_a_reaction_without_a_permit_waits_for_one(
+    here: World, method: str, burst: int, each: float
+):
+    async with here.app():
+        here.runtime.hold()
+        if method == ADD:
+            await no_reaction(here, method, burst, each)
+        message = await waiting(here, "general")
+        spent = here.slack.workspace.clock.now()
+        await eventually(lambda: calls(here)[ADD])
+        if method == REMOVE:
+            await no_reaction(here, method, burst, each)
+            spent = here.slack.workspace.clock.now()
+        here.runtime.release()
+        await here.answers(message.channel, str(message.thread_ts), 2)
+    times = [call.at for call in here.slack.calls if call.method == method]
+    assert len(times) == 1
+    assert times[0] - spent > 1.0
+
+
+async def no_reaction(here: World, method: str, burst: int, each: float) -> None:
+    """For two seconds and a half there is no permit."""
+    spent = timedelta(seconds=each * (burst - 1) + 2.5)
+    await here.connection.execute(_NO_PERMIT_FOR, method, spent)
+
+
+async def test_after_a_429_no_reaction_is_tried_before_slack_allows_it(here: World):
+    here.slack.fault("ratelimit", method=ADD, retry_after=2)
+    async with here.app():
+        here.runtime.hold()
+        asked = [await waiting(here, here.slack.add_channel(f"team-{n}", ["ada"])) for n in "abc"]
+        await eventually(lambda: calls(here)[ADD] == 4, 20)
+        here.runtime.release()
+        for one in asked:
+            await here.answers(one.channel, str(one.thread_ts), 2)
+    refused, *others = [call.at for call in here.slack.calls if call.method == ADD]
+    assert min(others) - refused > 1.9

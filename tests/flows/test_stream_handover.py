@@ -5,6 +5,7 @@ import pytest
 from bot.conversation import SlackConversation
 from bot.local.model import Message
 from router import notices
+from router.notices import Trouble
 from tests.flows.streams import (
     LIST,
     POST,
@@ -177,7 +178,7 @@ async def test_a_turn_that_fails_ends_its_stream_and_leaves_what_was_shown(
         go_on(here)
         words, notice = await here.answers(asked.channel, asked.ts, 2)
     assert SLOW.startswith(words)
-    assert notice == notices.end_of_turn("failed", "").text
+    assert notice == notices.words(Trouble.FAILED)
     assert messages(here, asked)[0].streaming_state == "completed"
 
 
@@ -192,7 +193,7 @@ async def test_a_session_that_is_lost_ends_its_stream_and_the_message_is_answere
         go_on(here)
         words, told, answer = await here.answers(asked.channel, asked.ts, 3)
     assert SLOW.startswith(words)
-    assert (told, answer[:10]) == (notices.CONTEXT_LOST, SLOW[:10])
+    assert (told, answer[:10]) == (notices.words(Trouble.CONTEXT_LOST), SLOW[:10])
     assert {m.streaming_state for m in messages(here, asked)} <= {None, "completed"}
 
 

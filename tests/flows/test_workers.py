@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,6 +11,7 @@ from bot.app import App
 from bot.conversation import SlackConversation
 from bot.local.model import Message
 from router import notices
+from router.notices import Trouble
 from store import database
 from tests.harness import World
 from tests.support import eventually
@@ -37,10 +39,10 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dividing one certain answer into parts fails, as a bug of ours would."""
     whole = SlackConversation.parts
 
-    def parts(self: SlackConversation, markdown: str, *, after: str = "") -> list[str]:
+    def parts(self: SlackConversation, markdown: str, **options: Any) -> list[str]:
         if "poison" in markdown:
             raise ZeroDivisionError("a bug, for one text")
-        return whole(self, markdown, after=after)
+        return whole(self, markdown, **options)
 
     monkeypatch.setattr(SlackConversation, "parts", parts)
 
@@ -60,7 +62,7 @@ async def test_a_bug_in_one_turn_fails_that_turn_visibly_and_no_other(here: Worl
             await here.slack.say("ada", bad.channel, "again", thread_ts=bad.ts)
             assert (await here.answers(bad.channel, bad.ts, 2))[1] == 'You said: "again"'
     sentence, _, reference = post.partition("\nReference: ")
-    assert sentence == notices.end_of_turn("failed", "").text
+    assert sentence == notices.words(Trouble.FAILED)
     assert any(e["event"] == "turn.ended" and e["reference"] == reference for e in logged)
     (failed,) = [e for e in logged if e["event"] == "turn.failed"]
     assert isinstance(failed["exc_info"], ZeroDivisionError)
@@ -77,7 +79,7 @@ async def test_after_five_claims_without_progress_the_message_is_set_aside(here:
             await here.slack.say("ada", asked.channel, "again", thread_ts=asked.ts)
             assert (await here.answers(asked.channel, asked.ts, 2))[1] == 'You said: "again"'
     sentence, _, reference = post.partition("\nReference: ")
-    assert sentence == notices.end_of_turn("crashed", "").text
+    assert sentence == notices.words(Trouble.CRASHED)
     assert any(e["event"] == "turn.ended" and e["reference"] == reference for e in logged)
     assert here.sent_texts() == ["again"]
 

@@ -1,8 +1,10 @@
-"""A line to the database that can go dead without a word, as a network does."""
+"""A line to the database that can go dead without a word, or be cut, as a network does."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+import struct
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,11 +15,32 @@ class Line:
 
     dsn: str = ""
     _alive: list[asyncio.Event] = field(default_factory=list)
+    _open: asyncio.Event = field(default_factory=asyncio.Event)
+    _clients: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._open.set()
 
     def go_dead(self) -> None:
         """Nothing passes any more on the connections there are, in either direction."""
         for alive in self._alive:
             alive.clear()
+
+    def cut(self) -> None:
+        """The connections there are end with a reset, in the middle of whatever they carried."""
+        for client in self._clients:
+            sock: socket.socket = client.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.transport.abort()
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Nothing passes, on new connections neither; afterwards what was held back goes on."""
+        self._open.clear()
+        try:
+            yield
+        finally:
+            self._open.set()
 
     async def _join(
         self, client: asyncio.StreamReader, answer: asyncio.StreamWriter, target: str
@@ -25,25 +48,28 @@ class Line:
         alive = asyncio.Event()
         alive.set()
         self._alive.append(alive)
+        self._clients.add(answer)
         server, ask = await _reach(target)
         try:
             async with asyncio.TaskGroup() as tasks:
-                there = tasks.create_task(_pass(client, ask, alive))
-                back = tasks.create_task(_pass(server, answer, alive))
+                there = tasks.create_task(self._pass(client, ask, alive))
+                back = tasks.create_task(self._pass(server, answer, alive))
                 await asyncio.wait([there, back], return_when=asyncio.FIRST_COMPLETED)
                 there.cancel()
                 back.cancel()
         finally:
+            self._clients.discard(answer)
             answer.close()
             ask.close()
 
-
-async def _pass(
-    source: asyncio.StreamReader, drain: asyncio.StreamWriter, alive: asyncio.Event
-) -> None:
-    while data := await source.read(65_536):
-        await alive.wait()
-        drain.write(data)
+    async def _pass(
+        self, source: asyncio.StreamReader, drain: asyncio.StreamWriter, alive: asyncio.Event
+    ) -> None:
+        with suppress(ConnectionError):  # an end like any other
+            while data := await source.read(65_536):
+                await alive.wait()
+                await self._open.wait()
+                drain.write(data)
 
 
 async def _reach(dsn: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -11,7 +11,18 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from store import agents, database, inputs, leases, outbox, sessions, threads, turns, usage
+from store import (
+    agents,
+    database,
+    inputs,
+    leases,
+    outbox,
+    retention,
+    sessions,
+    threads,
+    turns,
+    usage,
+)
 from store.database import Connection
 from store.ids import new_id
 from tests.conftest import database_named
@@ -23,6 +34,7 @@ _BIG = {
     "agent_compute_usage",
     "session_inputs",
     "slack_outbox",
+    "slack_previews",
     "slack_threads",
 }
 _AGENT, _SESSION, _TURN, _INPUT, _DELIVERY = (UUID(int=n) for n in range(1, 6))
@@ -77,6 +89,12 @@ SELECT id, deployed_agent_id, workspace_id, session_id,
        CASE WHEN random() < 0.001 THEN 'pending' ELSE 'final' END
 FROM agent_turns
 """
+_PREVIEWS = """
+INSERT INTO slack_previews (deployed_agent_id, workspace_id, session_id, turn_id, part, text_from,
+    state, slack_ts, started_at)
+SELECT deployed_agent_id, workspace_id, session_id, id, 0, 0, 'closed', '1.0', now()
+FROM agent_turns
+"""
 # $1 install: replies to threads that nobody follows
 _UNCLAIMED = """
 INSERT INTO slack_unclaimed (slack_conversation_key, dedupe_key, install_id, deleted, revision, event)
@@ -108,7 +126,7 @@ async def _grow(dsn: str) -> None:
     await database._set_codecs(connection)
     on = await factories.ground(connection)
     await connection.execute(_SESSIONS, on.agent_id, on.workspace_id, on.install_id)
-    for statement in (_THREADS, _TURNS, _INPUTS, _OUTBOX, _USAGE):
+    for statement in (_THREADS, _TURNS, _INPUTS, _OUTBOX, _USAGE, _PREVIEWS):
         await connection.execute(statement)
     await connection.execute(_UNCLAIMED, on.install_id)
     await connection.execute("ANALYZE")
@@ -156,9 +174,26 @@ _READS: dict[str, tuple[str, list[Any], str | None]] = {
     "turns.end": (turns._END, [_AGENT, _TURN, "completed", "end_turn", ""], None),
     "outbox.due": (outbox._DUE, [new_id(), 50], "slack_outbox_open"),
     "outbox.claim": (outbox._CLAIM, [_AGENT, _DELIVERY, "me", _LIMIT], "slack_outbox_line"),
+    "outbox.withdraw": (outbox._WITHDRAW, [_AGENT, _SESSION, ["key"]], None),
     "outbox.mark_sent": (outbox._SENT, [_AGENT, _DELIVERY, 1, "1.0"], "slack_outbox_pkey"),
+    "outbox.doubtful": (outbox._DOUBTFUL, [10, _LIMIT], "slack_outbox_look_again"),
     "usage.pending": (usage._PENDING, [20], "agent_compute_usage_pending"),
     "usage.cover": (usage._COVER, [_AGENT, _SESSION], "agent_compute_usage_pending"),
+    "retention.clear_inputs": (
+        retention._CLEAR_INPUTS,
+        [_AGENT, _LIMIT, 500],
+        "session_inputs_kept",
+    ),
+    "retention.clear_deliveries": (
+        retention._CLEAR_DELIVERIES,
+        [_AGENT, _LIMIT, 500],
+        "slack_outbox_kept",
+    ),
+    "retention.drop_previews": (
+        retention._DROP_PREVIEWS,
+        [_AGENT, _LIMIT, 500],
+        "slack_previews_age",
+    ),
     "agents.routes": (agents._ROUTES, [[_AGENT], ["C1"]], None),
 }
 

@@ -1,5 +1,6 @@
 """A preview's parts: their states, what the table refuses, and that only the holder writes."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import asyncpg
@@ -43,6 +44,13 @@ async def test_a_part_begins_once(db, held, turn):
     assert not await previews.begin(db, held, turn["id"], part(0, 99))
     assert await previews.begin(db, held, turn["id"], part(1, 42))
     assert await previews.of_turn(db, held.lease, turn["id"]) == [part(), part(1, 42)]
+
+
+async def test_a_part_is_a_stream_unless_it_is_said_to_be_edited(db, held, turn):
+    edited = replace(part(1, 42), edited=True)
+    assert await previews.begin(db, held, turn["id"], part())
+    assert await previews.begin(db, held, turn["id"], edited)
+    assert await previews.of_turn(db, held.lease, turn["id"]) == [part(), edited]
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,26 @@ async def test_the_time_that_was_said_is_kept_within_a_transaction(dsn):
         await database.close_pool(pool)
 
 
+async def test_who_is_cancelled_while_the_connection_breaks_hears_of_it(dsn):
+    async with line_to(dsn) as line:
+        pool = await database.open_pool(line.dsn, size=1)
+        begun = asyncio.Event()
+
+        async def ask() -> None:
+            async with database.within(pool, 5) as connection, connection.transaction():
+                begun.set()
+                await connection.execute("SELECT pg_sleep(5)")
+
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(ask())
+            await begun.wait()
+            asking.cancel()
+            line.cut()
+            await asyncio.wait([asking], timeout=3)
+            assert asking.cancelled()
+        await database.close_pool(pool)
+
+
 async def test_a_pool_is_closed_though_its_connections_do_not_answer(dsn):
     async with line_to(dsn) as line:
         pool = await database.open_pool(line.dsn, size=1)

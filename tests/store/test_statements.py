@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import store
-from store import inputs, outbox, sessions, turns, usage
+from store import inputs, outbox, retention, sessions, turns, usage
 
 _SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE|NOTIFY)\s")
 _MODULES = [
@@ -21,15 +21,21 @@ _STATEMENTS = {
     for name, value in vars(module).items()
     if name.startswith("_") and isinstance(value, str) and name.isupper() and _SQL.search(value)
 }
-# What looks at all agents on purpose: sweeps that ask which session or delivery to look at next.
+# What looks at all agents on purpose: sweeps that ask which session or delivery to look at next, and
+# tables that no agent owns.
 _SWEEPS = {
     "leases._READY",
     "sessions._ANY_RUNNING",
     "sessions._STUCK",
     "outbox._DUE",
     "outbox._DEAD",
+    "outbox._DOUBTFUL",
+    "retention._OWNERS",
+    "retention._DROP_UNCLAIMED",
+    "retention._DROP_BUDGETS",
     "usage._PENDING",
 }
+_HOT = [m.__name__ for m in (sessions, inputs, turns, outbox, usage, retention)]
 _CALLS = {"execute", "executemany", "fetch", "fetchrow", "fetchval", "prepare", "cursor"}
 # The runner of migrations executes files; the server's first database cannot be a parameter.
 _BUILT = {("migrate", "migration.sql"), ("embedded", "f'CREATE DATABASE {_DATABASE}'")}
@@ -44,6 +50,7 @@ def test_statements_are_found_in_every_module_that_has_some():
         "members",
         "migrate",
         "outbox",
+        "retention",
         "sessions",
         "threads",
         "turns",
@@ -62,7 +69,7 @@ async def test_every_statement_prepares(db):
     assert refused == {}
 
 
-@pytest.mark.parametrize("module", [m.__name__ for m in (sessions, inputs, turns, outbox, usage)])
+@pytest.mark.parametrize("module", _HOT)
 def test_hot_statements_name_the_agent_whose_rows_they_touch(module):
     short = module.removeprefix("store.")
     without = {
