@@ -2,8 +2,9 @@
 
 Importing the command costs seconds of CPU. This process does it once and forks; a child then runs
 `python -m bot` as if it had been started by hand, with the arguments and environment it is given.
-One JSON order a line comes in (`argv`, `env`, `folder`), the child's pid goes out. The child's
-output and, once it has ended, its exit code are files in `folder`.
+One JSON order a line comes in (`argv`, `env`, `folder`, perhaps a `point` at which the child is to
+die), the child's pid goes out. The child's output and, once it has ended, its exit code are files in
+`folder`.
 """
 
 import gc
@@ -17,6 +18,8 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from tests.chaos import points
 
 Order = dict[str, Any]
 
@@ -95,6 +98,8 @@ def _become(order: Order) -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     sys.argv = ["threadline", *order["argv"]]
+    if order["point"] is not None:
+        points.install(order["point"])
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.app import ROLES
+from tests.chaos.points import Point
 from tests.harness import World, environment
 from tests.support import eventually
 
@@ -145,11 +146,17 @@ class Processes:
 
     def start(self, *argv: str, **env: str) -> Process:
         """`threadline ARGV…` with that environment and nothing else that configures it."""
+        return self.start_doomed(None, *argv, **env)
+
+    def start_doomed(self, point: Point | None, *argv: str, **env: str) -> Process:
+        """The same; it dies at the point, if one is given."""
         folder = self.folder / f"process-{len(self.started)}"
         folder.mkdir()
         given = environment(**env)
-        order = {"argv": argv, "env": given, "folder": str(folder)}
+        order: dict[str, Any] = {"argv": argv, "env": given, "folder": str(folder)}
+        order["point"] = point.order() if point else None
         process = Process(_nursery().fork(order), folder, given)
+        process.stopped_on_purpose = point is not None
         self.started.append(process)
         return process
 
@@ -195,10 +202,12 @@ class Fleet:
     here: World
     processes: Processes
 
-    async def serve(self, *, roles: frozenset[str] = ROLES, **env: str) -> Process:
+    async def serve(
+        self, *, roles: frozenset[str] = ROLES, point: Point | None = None, **env: str
+    ) -> Process:
         """One more, ready; Slack's events go to the newest with ingress."""
         argv = ("serve", "--port", "0", "--roles", ",".join(sorted(roles)))
-        process = self.processes.start(*argv, **(serving(self.here) | env))
+        process = self.processes.start_doomed(point, *argv, **(serving(self.here) | env))
         process.url = (await process.ready())["url"]
         if "ingress" in roles:
             self.send_events_to(process)

@@ -1,0 +1,103 @@
+"""An input that kills whoever takes it up: set aside after a few, with a notice, and the thread goes on."""
+
+import signal
+
+import pytest
+
+from bot.local.model import Message
+from router import notices
+from router.notices import Trouble
+from router.turns import run
+from tests.chaos.points import Point
+from tests.chaos.processes import Fleet, Process
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(120)]
+
+INGRESS = frozenset({"ingress"})
+WORKER = frozenset({"worker", "delivery"})
+
+
+async def accepted(fleet: Fleet, text: str) -> Message:
+    """A message that waits for a worker; none is there."""
+    door = await fleet.serve(roles=INGRESS)
+    asked = await fleet.here.slack.say("ada", fleet.here.slack.dm("ada"), text)
+    await fleet.here.slack.settle()
+    await door.kill()
+    return asked
+
+
+async def lease_is_over(fleet: Fleet) -> None:
+    """Passes the time for which the dead one holds the session, which nobody wants to wait for."""
+    await fleet.here.connection.execute(
+        "UPDATE agent_sessions SET lease_expires_at = now() - interval '1 second'"
+        " WHERE lease_owner IS NOT NULL"
+    )
+
+
+async def dies(fleet: Fleet, point: Point) -> Process:
+    process = await fleet.serve(roles=WORKER, point=point)
+    assert await process.ended(30) == -signal.SIGKILL
+    await lease_is_over(fleet)
+    return process
+
+
+async def test_a_message_at_which_every_process_dies_is_set_aside_and_the_thread_goes_on(
+    fleet: Fleet,
+):
+    here = fleet.here
+    asked = await accepted(fleet, "poison")
+    for claims in range(1, run._BARREN_CLAIMS + 1):
+        await dies(fleet, Point("store.leases:claim", "returned"))
+        assert (await here.session())["barren_claims"] == claims
+        assert here.bot_posts(asked.channel, asked.ts) == []
+    last = await fleet.serve()
+    await here.answers(asked.channel, asked.ts, 1, timeout=30)
+    (post,) = here.shown(asked.channel, asked.ts)
+    sentence, _, reference = post.partition("\nReference: ")
+    assert sentence == notices.words(Trouble.CRASHED)
+    assert [line["reference"] for line in last.log("turn.ended")] == [reference]
+    await here.slack.say("ada", asked.channel, "again", thread_ts=asked.ts)
+    assert (await here.answers(asked.channel, asked.ts, 2))[1] == 'You said: "again"'
+    assert here.sent_texts() == ["again"]
+    assert (await here.session())["barren_claims"] == 0
+
+
+async def test_one_death_less_costs_the_message_nothing(fleet: Fleet):
+    here = fleet.here
+    asked = await accepted(fleet, "hello")
+    for _ in range(run._BARREN_CLAIMS - 1):
+        await dies(fleet, Point("store.leases:claim", "returned"))
+    await fleet.serve()
+    assert await here.answers(asked.channel, asked.ts, 1, timeout=30) == ['You said: "hello"']
+    assert here.sent_texts() == ["hello"]
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["router.runtime.client:Runtime.create_session", "router.runtime.client:Runtime.send"],
+)
+async def test_what_is_done_anew_by_each_process_that_dies_is_no_progress(fleet: Fleet, where: str):
+    here = fleet.here
+    asked = await accepted(fleet, "poison")
+    barren = []
+    for _ in range(3):
+        await dies(fleet, Point(where, "called"))
+        await requests_are_over(fleet)
+        barren.append((await here.session())["barren_claims"])
+    assert barren == [barren[0], barren[0] + 1, barren[0] + 2]
+    await here.connection.execute(
+        "UPDATE agent_sessions SET barren_claims = $1", run._BARREN_CLAIMS
+    )
+    await fleet.serve()
+    await here.answers(asked.channel, asked.ts, 1, timeout=30)
+    (post,) = here.shown(asked.channel, asked.ts)
+    assert post.startswith(notices.words(Trouble.CRASHED))
+    assert here.sent_texts() == []
+
+
+async def requests_are_over(fleet: Fleet) -> None:
+    """Passes the time in which a request of the dead one could still be under way."""
+    await fleet.here.connection.execute(
+        "UPDATE session_inputs SET sending_deadline = now() - interval '1 minute'"
+        " WHERE state = 'sending'"
+    )
