@@ -14,7 +14,7 @@ export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check test-long bench schema lock clean
+.PHONY: help demo test check test-long bench soak schema lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -35,8 +35,13 @@ check: $(VENV)/.dev ## formatting, lint, types, layers, declared dependencies
 test-long: $(VENV)/.dev ## run the tests that take minutes
 	$(BIN)/pytest -m long
 
-bench: $(VENV)/.dev ## print how late streamed words reach Slack, and what they cost of its limits
-	@$(BIN)/python -m tests.bench.streaming
+bench: $(VENV)/.dev ## measure and print: streaming, growth of hot indexes, re-attachment; QUICK=1 is small
+	@for workload in streaming growth reattach; do \
+	    QUICK=$(QUICK) $(BIN)/python -m tests.bench.$$workload || exit 1; \
+	done
+
+soak: $(VENV)/.dev ## kill replicas at random while many people talk, for MINUTES (10); 1 if anything is lost
+	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),10)
 
 schema: $(VENV)/.runtime ## rewrite migrations/schema.sql from the migrations
 	$(BIN)/python -m store.migrate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TypeAlias
 
 import asyncpg
@@ -17,12 +17,16 @@ Connection: TypeAlias = "asyncpg.Connection[Record] | PoolConnectionProxy[Record
 Pool: TypeAlias = "asyncpg.Pool[Record]"
 
 # What the driver raises. All of it means "unknown", never "did not happen": retry by key.
+# The internal one is what a statement meets on a connection that the server is just closing, and
+# what connecting meets while none of several hosts takes writes.
 ERRORS: tuple[type[Exception], ...] = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )
+_BROKEN_OFF: tuple[type[BaseException], ...] = (asyncio.CancelledError, *ERRORS)
 # Errors that one row of a batch may cause while its neighbours are sound.
 ROW_ERRORS: tuple[type[Exception], ...] = (
     asyncpg.DataError,
@@ -43,14 +47,20 @@ _SERVER_SETTINGS = {
     "tcp_keepalives_count": "3",
 }
 _CONNECT_SECONDS = 5.0
-_BORROW_SECONDS = 10.0
 _COMMAND_SECONDS = 12.0  # a little more than the server's own limit, for a server that stalls
+_NOTIFY_SECONDS = 2.0
 
 
-async def connect(dsn: str) -> asyncpg.Connection[Record]:
-    """One connection with the settings that every connection of ours has."""
+async def connect(dsn: str, seconds: float = _COMMAND_SECONDS) -> asyncpg.Connection[Record]:
+    """One connection with the settings that every connection of ours has.
+
+    No statement waits longer than `seconds` for a server that does not answer.
+    """
     connection = await asyncpg.connect(
-        dsn, server_settings=_SERVER_SETTINGS, timeout=_CONNECT_SECONDS
+        dsn,
+        server_settings=_SERVER_SETTINGS,
+        timeout=_CONNECT_SECONDS,
+        command_timeout=seconds,
     )
     await _set_codecs(connection)
     return connection
@@ -85,11 +95,8 @@ async def _keep(connection: Connection) -> None:
 
 
 def borrow(pool: Pool) -> AbstractAsyncContextManager[Connection]:
-    """A connection for a short transaction; TimeoutError when none is free for too long.
-
-    The same limit holds for giving it back, so that a stalled server cannot keep its borrower.
-    """
-    return pool.acquire(timeout=_BORROW_SECONDS)
+    """A connection for a short transaction, for so long as a server that lives may take."""
+    return within(pool, _COMMAND_SECONDS)
 
 
 @asynccontextmanager
@@ -103,15 +110,29 @@ async def within(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
         connection = await pool.acquire()
         over = limit.when()
         assert over is not None  # noqa: S101  # a limit was given
-        alarm = asyncio.get_running_loop().call_at(over, connection.terminate)
+        alarm = asyncio.get_running_loop().call_at(over, _terminate, connection)
+        before = _cancelling()
         try:
             yield connection
-        except asyncio.CancelledError:
-            connection.terminate()
+        except _BROKEN_OFF as error:
+            # The rollback on a broken connection fails, and its error hides that we were cancelled.
+            if isinstance(error, asyncio.CancelledError) or _cancelling() > before:
+                _terminate(connection)
+                raise asyncio.CancelledError from error
             raise
         finally:
             alarm.cancel()
             await pool.release(connection)
+
+
+def _cancelling() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
+
+
+def _terminate(connection: Connection) -> None:
+    with suppress(asyncpg.InterfaceError):  # it has ended by itself, and is not ours any more
+        connection.terminate()
 
 
 # $1 milliseconds, with their unit
@@ -148,7 +169,12 @@ _NOTIFY_BYTES = 7_500  # PostgreSQL refuses payloads of 8,000 bytes
 
 
 async def notify(connection: Connection, payloads: list[str]) -> None:
-    """Tells other processes which sessions to look at: a hint, never the only way."""
+    """Tells other processes which sessions to look at: a hint, never the only way.
+
+    With nothing to tell it only asks whether the connection still leads anywhere.
+    """
+    if not payloads:
+        await connection.execute("SELECT 1")
     batch: list[str] = []
     for payload in payloads:
         if sum(map(len, batch)) + len(batch) + len(payload) > _NOTIFY_BYTES:
@@ -160,8 +186,11 @@ async def notify(connection: Connection, payloads: list[str]) -> None:
 
 
 async def listen(dsn: str, on_payload: Callable[[str], None], lost: asyncio.Event) -> Connection:
-    """A connection of its own that hands every payload to `on_payload`; sets `lost` when it ends."""
-    connection = await connect(dsn)
+    """A connection of its own that hands every payload to `on_payload`; sets `lost` when it ends.
+
+    A line that has gone dead ends nothing: whoever listens asks now and then (see `notify`).
+    """
+    connection = await connect(dsn, _NOTIFY_SECONDS)
     ours = connection.get_server_pid()
 
     def heard(_connection: object, sender: int, _channel: str, payload: object) -> None:

@@ -83,8 +83,8 @@ UPDATE agent_sessions SET create_started_at = $3 WHERE deployed_agent_id = $1 AN
 """
 
 
-async def create_started(connection: Connection, lease: Lease, at: datetime) -> None:
-    """Writes down that a runtime create is about to leave; fenced by the caller."""
+async def create_started(connection: Connection, lease: Lease, at: datetime | None) -> None:
+    """Writes down that a runtime create is about to leave, or what holds where it did not; fenced."""
     await connection.execute(_CREATE_STARTED, lease.deployed_agent_id, lease.session_id, at)
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from bot.app import ROLES, App, Config, running
 from bot.local import LocalSlack
-from bot.local.model import Message
+from bot.local.model import Ephemeral, Message
 from bot.manifest import EVENT_SCOPES, REQUIRED_SCOPES
 from bot.sealing import Keyring
 from router.runtime.client import Runtime
@@ -151,7 +151,7 @@ class World:
         ]
 
 
-def shown(message: Message) -> str:
+def shown(message: Message | Ephemeral) -> str:
     """What a person reads of a post: the texts of its blocks, else its plain text."""
     return "\n".join(_texts(message.blocks)) or message.text
 
