@@ -99,7 +99,7 @@ KILLED = {
     "outbox.claimed": _row("bot.slack:Slack.post", "called", "done created completed - sending"),
     "outbox.unstored": _row("store.outbox:mark_sent", "called", "done created completed - sending"),
     "outbox.between_parts": _row(
-        "store.outbox:mark_sent", "returned", "done created completed - sent,pending,pending", LONG
+        "store.outbox:mark_sent", "committed", "done created completed - sent,pending,pending", LONG
     ),
     "finish.stopped": _row(
         "bot.slack:Slack.update", "called", "done created completed open sending", SLOW
