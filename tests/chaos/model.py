@@ -1,0 +1,266 @@
+"""What must be seen in the end, whatever went wrong on the way: a model of threads and messages.
+
+Pure. `machine.py` does things to a real Threadline and notes here what people did; at the end it
+hands over what the runtime received, what Slack shows and what Slack was answered, and `complaints`
+says what of it breaks a promise. Every text carries a token of its own (`n0007v1`: the seventh
+message, edited once), so that each is found wherever it went.
+
+What an outside cannot know is taken from the rows, only where it can do no more than excuse: when a
+turn began (its batch was chosen then), and which turn a stop named.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from router import notices
+from router.notices import Trouble
+from router.runtime.local import brain
+
+TOKEN = re.compile(r"n\d{4}v\d")
+
+# What a thread is told beside its answers while the runtime is away or in trouble.
+_ASIDES = frozenset(
+    notices.words(trouble)
+    for trouble in (
+        Trouble.RUNTIME_AWAY,
+        Trouble.RUNTIME_LIMITED,
+        Trouble.RUNTIME_OVERLOADED,
+        Trouble.RUNTIME_BROKEN,
+    )
+)
+_STOPPED = "Stopped"
+
+
+# ------------------------------------------------------------------ what people did
+
+
+@dataclass(slots=True)
+class Said:
+    """A message, with the tokens of its texts, the newest last. `addressed`: in a DM or a mention."""
+
+    number: int
+    ts: str
+    author: str
+    addressed: bool
+    edits: int = 0
+    edited_in: int = 0
+    deleted: bool = False
+
+    @property
+    def tokens(self) -> list[str]:
+        return [f"n{self.number:04}v{n}" for n in range(self.edits + 1)]
+
+
+@dataclass(slots=True)
+class Stopped:
+    """A stop: when it was asked for, and the event that told of it."""
+
+    ts: str
+    event_id: str
+
+
+@dataclass(slots=True)
+class Thread:
+    """A thread and what people did in it, in order."""
+
+    channel: str
+    root_ts: str
+    person: str | None
+    said: list[Said] = field(default_factory=list)
+    stops: list[Stopped] = field(default_factory=list)
+
+
+# ------------------------------------------------------------------ what was seen of it
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A user.message at the runtime; its row was there at `kept_at`, its turn began at `began`."""
+
+    token: str
+    correction: bool
+    turn: str
+    kept_at: float
+    began: float
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the runtime made of messages that it took up together."""
+
+    received: tuple[Received, ...]
+    says: str
+    interrupted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A message of the bot as people see it; `whole` with all that its blocks show."""
+
+    text: str
+    whole: str
+    streaming: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a thread came to. `named`: the turns that accepted stops of it were for."""
+
+    sessions: int
+    received: tuple[Received, ...]
+    turns: tuple[Turn, ...]
+    posts: tuple[Post, ...]
+    named: frozenset[str]
+
+
+# When Slack first had our 200, by token, `{ts} deleted`, or the event of a stop.
+Answered = dict[str, float]
+
+
+def deletion_of(said: Said) -> str:
+    """The key of a deletion in `Answered`."""
+    return f"{said.ts} deleted"
+
+
+def answer_to(texts: Sequence[str]) -> str:
+    """All that the brain says for the messages of one turn."""
+    steps = brain.script(texts)
+    return "\n\n".join(s.text for s in steps if isinstance(s, brain.Answer) and s.text.strip())
+
+
+# ------------------------------------------------------------------ what must hold
+
+
+def complaints(thread: Thread, seen: Seen, answered: Answered) -> Iterator[str]:
+    """Every promise that what was seen of a thread breaks."""
+    yield from _sessions(seen)
+    received: dict[str, list[Received]] = {}
+    for one in seen.received:
+        received.setdefault(one.token, []).append(one)
+    for said in thread.said:
+        yield from _message(thread, said, received, answered)
+    yield from _order(thread, seen, answered)
+    yield from _turns(thread, seen)
+    yield from _posts(seen)
+
+
+def _sessions(seen: Seen) -> Iterator[str]:
+    if seen.sessions > 1 or (seen.received and seen.sessions != 1):
+        yield f"{seen.sessions} runtime sessions for one thread"
+
+
+def _message(
+    thread: Thread, said: Said, received: dict[str, list[Received]], answered: Answered
+) -> Iterator[str]:
+    """It is at the runtime once, as it read at that send; what came later is there as corrections."""
+    sent = [one for token in said.tokens for one in received.get(token, [])]
+    for token, count in Counter(one.token for one in sent).items():
+        if count > 1:
+            yield f"{token} was sent {count} times"
+    originals = [one for one in sent if not one.correction]
+    if len(originals) > 1:
+        yield f"message {said.number} was sent {len(originals)} times"
+    if not sent:
+        if _must_be_sent(thread, said, answered):
+            yield f"message {said.number} was accepted and not sent"
+        return
+    if not originals:
+        yield f"of message {said.number} there are only corrections"
+        return
+    if sent[0].correction or [one.token for one in sent] != sorted(one.token for one in sent):
+        yield f"message {said.number} was corrected out of order"
+    yield from _as_it_read(said, originals[0], answered)
+    newest = [token for token in said.tokens if token in answered]
+    if newest and not said.deleted and max(newest) > max(one.token for one in sent):
+        yield f"{max(newest)} never reached the runtime"
+
+
+def _must_be_sent(thread: Thread, said: Said, answered: Answered) -> bool:
+    """Whether it was accepted, by the thread's session, and nobody took it back."""
+    if deletion_of(said) in answered:
+        return False
+    if said.addressed:
+        return any(token in answered for token in said.tokens)
+    return said.tokens[0] in answered and any(
+        one.addressed and not one.deleted and one.tokens[0] in answered
+        for one in thread.said
+        if one.ts < said.ts
+    )
+
+
+def _as_it_read(said: Said, sent: Received, answered: Answered) -> Iterator[str]:
+    """What had been answered before the batch was chosen is in the batch."""
+    if answered.get(deletion_of(said), sent.began) < sent.began:
+        yield f"message {said.number} was sent although it had been deleted"
+    for token in said.tokens:
+        if token > sent.token and answered.get(token, sent.began) < sent.began:
+            yield f"{sent.token} was sent although it had been edited to {token}"
+
+
+def _order(thread: Thread, seen: Seen, answered: Answered) -> Iterator[str]:
+    """Nothing goes before an earlier message that waited for the same send."""
+    ts = {token: said.ts for said in thread.said for token in said.tokens}
+    line = [one for one in seen.received if not one.correction]
+    for place, late in enumerate(line):
+        for early in line[place + 1 :]:
+            in_time = max(answered.get(early.token, late.began), early.kept_at) < late.began
+            # One that was kept until its thread came was answered before it was in the queue.
+            moved = early.kept_at > answered.get(early.token, 0.0)
+            if ts[early.token] < ts[late.token] and in_time and not moved:
+                yield f"{late.token} was sent before {early.token}, which waited"
+
+
+def _turns(thread: Thread, seen: Seen) -> Iterator[str]:
+    """A send is a turn of its own; a stop ends the turn that it was for and no other."""
+    ts = {token: said.ts for said in thread.said for token in said.tokens}
+    ours: list[str] = []
+    for turn in seen.turns:
+        numbers = {one.turn for one in turn.received}
+        if len(numbers) > 1:
+            yield f"turns {sorted(numbers)} were one at the runtime"
+        ours += sorted(numbers)
+        if not turn.interrupted:
+            continue
+        tokens = [one.token for one in turn.received]
+        if not numbers & seen.named:
+            yield f"the turn of {tokens} was interrupted by a stop for another one"
+        # Slack may deliver a stop late; it was meant for what had been said before it.
+        if not any(stop.ts > min(ts[token] for token in tokens) for stop in thread.stops):
+            yield f"the turn of {tokens} was interrupted by a stop from before it"
+    for turn_id, count in Counter(ours).items():
+        if count > 1:
+            yield f"turn {turn_id} was {count} turns at the runtime"
+
+
+def _posts(seen: Seen) -> Iterator[str]:
+    """One visible answer for each turn, in their order, and nothing else but asides, each once."""
+    asides = Counter(post.whole for post in seen.posts if post.text in _ASIDES)
+    yield from (f"told {count} times: {whole!r}" for whole, count in asides.items() if count > 1)
+    shown = [post for post in seen.posts if post.text not in _ASIDES]
+    yield from (f"a stream was left open: {post.text!r}" for post in shown if post.streaming)
+    for turn in seen.turns:
+        says = _plain(turn.says)
+        tokens = [one.token for one in turn.received]
+        if turn.interrupted:
+            if shown and not shown[0].text.startswith(_STOPPED):
+                begun = shown.pop(0).text
+                if not says.startswith(_plain(begun)):
+                    yield f"the stopped turn of {tokens} shows {begun!r}"
+            if not shown or not shown.pop(0).text.startswith(_STOPPED):
+                yield f"nobody was told that the turn of {tokens} was stopped"
+                return
+        elif not shown or _plain(shown.pop(0).text) != says:
+            yield f"the turn of {tokens} has not its answer in its place: {_texts(seen)}"
+            return
+    if shown:
+        yield f"posts beside the answers: {[post.text for post in shown]}, of {_texts(seen)}"
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _texts(seen: Seen) -> list[str]:
+    return [post.text for post in seen.posts]
