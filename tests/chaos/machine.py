@@ -29,7 +29,7 @@ from tests.support import eventually
 
 T = TypeVar("T")
 
-Words = Literal["plain", "slow", "tool", "retrying"]
+Words = Literal["plain", "slow", "tool", "retrying", "ask"]
 MOST_REPLICAS = 3
 PEOPLE = ("ada", "grace", "linus")
 CHANNELS = ("general", "random", "private")
@@ -45,6 +45,7 @@ _SAYS = {
     "slow": "!slow 20 {}",
     "tool": "!tool {}",
     "retrying": "!error retrying {}",
+    "ask": "!ask {}",
 }
 
 
@@ -97,6 +98,7 @@ class Machine:
 
     here: World
     _tasks: asyncio.TaskGroup
+    _database: "asyncpg.Connection[asyncpg.Record]"
 
     def __init__(self, postgres_dsn: str, template: str) -> None:
         self.threads: list[Thread] = []
@@ -132,9 +134,12 @@ class Machine:
             dsn = database_named(self._postgres_dsn, name)
             async with world(dsn, retry_delays=_RETRIES) as here, asyncio.TaskGroup() as tasks:
                 self.here, self._tasks = here, tasks
+                # Without the limits that ours have: on a busy machine a lock may take longer.
+                self._database = await asyncpg.connect(dsn)
                 opened.set()
                 await self._over.wait()
                 await self._kill_all()
+                await self._database.close()
         finally:
             await self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -341,7 +346,8 @@ class Machine:
     async def lose_leases(self) -> None:
         """Every lease runs out at PostgreSQL; those who hold them do not know."""
         if not await self._is_worn():
-            await self._each_session(_LEASE_OVER)
+            for row in await self._database.fetch(_SESSIONS):
+                await self._database.execute(_LEASE_OVER, row["id"])
 
     # -------------------------------------------------------------- time
 
@@ -354,17 +360,16 @@ class Machine:
         if not fair and await self._is_worn():
             return
         by, alive = timedelta(seconds=seconds), [r.owner for r in self.replicas]
-        await self._each_session(_SESSION_LATER, by, alive if fair else [])
-        await self.here.connection.execute(_DELIVERIES_LATER, by, alive)
-        for later in (_INPUTS_LATER, _SLACK_LATER, _RUNTIME_LATER):
-            await self.here.connection.execute(later, by)
+        for row in await self._database.fetch(_SESSIONS):
+            # As everybody does, the session first: nobody waits for another then.
+            async with self._database.transaction():
+                await self._database.execute(_SESSION_LATER, row["id"], by, alive if fair else [])
+                await self._database.execute(_INPUTS_LATER, row["id"], by)
+        await self._database.execute(_DELIVERIES_LATER, by, alive)
+        for later in (_SLACK_LATER, _RUNTIME_LATER):
+            await self._database.execute(later, by)
         self.here.slack.advance(seconds)
         self.here.runtime.advance(seconds)
-
-    async def _each_session(self, change: str, *arguments: Any) -> None:
-        """Row by row: a statement over many would wait for accepts, and they for it."""
-        for row in await self.here.rows("SELECT id FROM agent_sessions"):
-            await self.here.connection.execute(change, row["id"], *arguments)
 
     async def wait(self, seconds: float) -> None:
         """Real time passes: whatever can go on goes on."""
@@ -458,6 +463,8 @@ class Machine:
         )
 
 
+_SESSIONS = "SELECT id FROM agent_sessions"
+
 # $1 session
 _LEASE_OVER = """
 UPDATE agent_sessions SET lease_expires_at = now() - interval '1 ms'
@@ -482,10 +489,10 @@ SET not_before = not_before - $1::interval,
 WHERE state IN ('pending', 'sending')
 """
 
-# $1 by how much
+# $1 session, $2 by how much
 _INPUTS_LATER = """
-UPDATE session_inputs SET sending_deadline = sending_deadline - $1::interval
-WHERE state = 'sending'
+UPDATE session_inputs SET sending_deadline = sending_deadline - $2::interval
+WHERE session_id = $1 AND state = 'sending'
 """
 
 # $1 by how much
@@ -501,7 +508,7 @@ WHERE state <> 'sent'
 UNION ALL
 SELECT 'input', dedupe_key, state, NULL FROM session_inputs
 WHERE state NOT IN ('done', 'withdrawn')
-  AND NOT (kind = 'interrupt' AND state = 'refused')
+  AND NOT (kind IN ('interrupt', 'decision') AND state = 'refused')
 UNION ALL
 SELECT 'turn', id::text, state, stop_reason FROM agent_turns
 WHERE state NOT IN ('completed', 'interrupted')
@@ -542,8 +549,12 @@ def _turns(events: list[Json], rows: dict[str, Json]) -> Iterator[Turn]:
                 taken.append(event)
             case "user.interrupt" if taken:
                 interrupted = True
-            case "session.status_idle" if taken:
+            case "session.status_idle" if taken and not _waits(event):
                 texts = [brain.heard(one["content"]) for one in taken]
                 received = tuple(_received(one, rows) for one in taken)
                 yield Turn(received, model.answer_to(texts), interrupted)
                 taken, interrupted = [], False
+
+
+def _waits(idle: Json) -> bool:
+    return bool(idle["stop_reason"]["type"] == "requires_action")

@@ -125,9 +125,16 @@ def deletion_of(said: Said) -> str:
 
 
 def answer_to(texts: Sequence[str]) -> str:
-    """All that the brain says for the messages of one turn."""
-    steps = brain.script(texts)
-    return "\n\n".join(s.text for s in steps if isinstance(s, brain.Answer) and s.text.strip())
+    """All that the brain says for the messages of one turn, where no call is ever allowed."""
+    said = [step for step in brain.script(texts) if isinstance(step, brain.Answer)]
+    denied = [
+        brain.Decision("denied", call.name, notices.DENY_MESSAGE)
+        for step in said
+        for call in step.calls
+        if call.waits
+    ]
+    said += [brain.closing(denied)] if denied else []
+    return "\n\n".join(step.text for step in said if step.text.strip())
 
 
 # ------------------------------------------------------------------ what must hold
@@ -236,9 +243,9 @@ def _turns(thread: Thread, seen: Seen) -> Iterator[str]:
 
 def _posts(seen: Seen) -> Iterator[str]:
     """One visible answer for each turn, in their order, and nothing else but asides, each once."""
-    asides = Counter(post.whole for post in seen.posts if post.text in _ASIDES)
+    asides = Counter(post.whole for post in seen.posts if _is_aside(post))
     yield from (f"told {count} times: {whole!r}" for whole, count in asides.items() if count > 1)
-    shown = [post for post in seen.posts if post.text not in _ASIDES]
+    shown = [post for post in seen.posts if not _is_aside(post)]
     yield from (f"a stream was left open: {post.text!r}" for post in shown if post.streaming)
     for turn in seen.turns:
         says = _plain(turn.says)
@@ -256,6 +263,12 @@ def _posts(seen: Seen) -> Iterator[str]:
             return
     if shown:
         yield f"posts beside the answers: {[post.text for post in shown]}, of {_texts(seen)}"
+
+
+def _is_aside(post: Post) -> bool:
+    """Whether it tells of trouble with the runtime, or of a call that nobody may make."""
+    calls = {notices.words(Trouble.HELD_CALL, tool=token) for token in TOKEN.findall(post.text)}
+    return post.text in _ASIDES | calls
 
 
 def _plain(text: str) -> str:

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.long]
 
 _ANY = st.integers(0, 99)
 _PAUSE = st.sampled_from([0.0, 0.0, 0.01, 0.05, 0.3])
-_WORDS = st.sampled_from(["plain", "plain", "slow", "tool", "retrying"])
+_WORDS = st.sampled_from(["plain", "plain", "slow", "tool", "retrying", "ask"])
 _TWINS = st.sampled_from(["message_first", "mention_first", "together"])
 _TIMES = st.sampled_from([1, 1, 3])
 # An effect whose answer is lost is what most of the work is about.
@@ -64,7 +64,7 @@ class Step:
     arguments: dict[str, Any]
     pause: float
 
-    def __str__(self) -> str:  # type: ignore[explicit-override]  # typing has it from 3.12 on
+    def __str__(self) -> str:
         arguments = [f"{name}={value!r}" for name, value in self.arguments.items()]
         return f"{self.name}({', '.join([*arguments, f'pause={self.pause}'])})"
 
@@ -133,7 +133,7 @@ class Interleaving(RuleBasedStateMachine):
 
     # -------------------------------------------------------------- the end
 
-    def teardown(self) -> None:  # type: ignore[explicit-override]  # typing has it from 3.12 on
+    def teardown(self) -> None:
         try:
             if not self._broken:
                 self._do("rest", self._machine.come_to_rest())

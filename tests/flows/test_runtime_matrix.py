@@ -15,6 +15,8 @@ from store import sessions
 from tests.harness import TIMING, World
 from tests.support import eventually
 
+pytestmark = pytest.mark.long
+
 QUICK = replace(TIMING, settle=0.3, grace=0.05, quiet=0.4)
 
 REFUSALS = ["unauthorized", "unpaid", "forbidden", "too_large", "refused"]
