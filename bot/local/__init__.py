@@ -6,7 +6,8 @@ is silent it takes the reading that is harder on the app.
 """
 
 from bot.local.faults import FaultKind
+from bot.local.interactions import Pressed
 from bot.local.model import Message, SlackError
 from bot.local.server import LocalSlack
 
-__all__ = ["FaultKind", "LocalSlack", "Message", "SlackError"]
+__all__ = ["FaultKind", "LocalSlack", "Message", "Pressed", "SlackError"]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from bot.local.elements import element_faults, text_faults
 from bot.local.model import Json, SlackError
 
 MAX_TEXT = 40_000
@@ -38,13 +39,6 @@ _BLOCKS = frozenset(
         "video",
     ]
 )
-_TEXT_LIMITS = {
-    "block_id": 255,
-    "action_id": 255,
-    "value": 2_000,
-    "url": 3_000,
-    "accessibility_label": 75,
-}
 
 
 def check_blocks(value: Any) -> list[Json]:
@@ -52,18 +46,24 @@ def check_blocks(value: Any) -> list[Json]:
     blocks = parsed(value, "invalid_blocks_format")
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise SlackError("invalid_blocks_format")
-    faults = [fault for place, block in enumerate(blocks) for fault in _faults(block, place)]
-    if len(blocks) > MAX_BLOCKS:
-        faults.append(f"no more than {MAX_BLOCKS} items allowed [json-pointer:/blocks]")
-    ids = [block["block_id"] for block in blocks if "block_id" in block]
-    if len(ids) != len(set(ids)):
-        faults.append("block_id already exists [json-pointer:/blocks]")
+    faults = list(block_faults(blocks, MAX_BLOCKS, "/blocks"))
     if faults:
         messages = [f"[ERROR] {fault}" for fault in faults]
         raise SlackError("invalid_blocks", response_metadata={"messages": messages})
     if sum(len(block["text"]) for block in blocks if block["type"] == "markdown") > MAX_MARKDOWN:
         raise SlackError("msg_blocks_too_long")
     return blocks
+
+
+def block_faults(blocks: list[Json], most: int, pointer: str) -> Iterator[str]:
+    """What Slack would say against these blocks of a surface that takes at most so many."""
+    for place, block in enumerate(blocks):
+        yield from _faults(block, f"{pointer}/{place}")
+    if len(blocks) > most:
+        yield f"no more than {most} items allowed [json-pointer:{pointer}]"
+    ids = [block["block_id"] for block in blocks if "block_id" in block]
+    if len(ids) != len(set(ids)):
+        yield f"block_id already exists [json-pointer:{pointer}]"
 
 
 def parsed(value: Any, error: str) -> Any:
@@ -76,29 +76,29 @@ def parsed(value: Any, error: str) -> Any:
         raise SlackError(error) from broken
 
 
-def _faults(block: Json, place: int) -> Iterator[str]:
+def _faults(block: Json, pointer: str) -> Iterator[str]:
     kind = block.get("type")
     if kind not in _BLOCKS:
-        yield f"unsupported type: {kind} [json-pointer:/blocks/{place}/type]"
+        yield f"unsupported type: {kind} [json-pointer:{pointer}/type]"
         return
     check = _CHECKS.get(kind)
-    for fault in (*(check(block) if check else ()), *_walk(block)):
-        yield f"{fault} [json-pointer:/blocks/{place}]"
+    for fault in (*(check(block) if check else ()), *element_faults(block)):
+        yield f"{fault} [json-pointer:{pointer}]"
 
 
 def _section(block: Json) -> Iterator[str]:
     if "text" not in block and not block.get("fields"):
         yield "missing required field: text or fields"
     if "text" in block:
-        yield from _text_object(block["text"], 3_000)
+        yield from text_faults(block["text"], 3_000)
     if len(block.get("fields", ())) > 10:  # noqa: PLR2004  # Slack's number, in its one place
         yield "no more than 10 items allowed in fields"
     for item in block.get("fields", ()):
-        yield from _text_object(item, 2_000)
+        yield from text_faults(item, 2_000)
 
 
 def _header(block: Json) -> Iterator[str]:
-    yield from _text_object(block.get("text"), 150)
+    yield from text_faults(block.get("text"), 150, plain=True)
 
 
 def _markdown(block: Json) -> Iterator[str]:
@@ -116,32 +116,24 @@ def _elements(limit: int) -> Callable[[Json], Iterator[str]]:
             yield "missing required field: elements"
         elif len(elements) > limit:
             yield f"no more than {limit} items allowed in elements"
-        else:
-            for button in elements:
-                if button.get("type") == "button":
-                    yield from _text_object(button.get("text"), 75)
 
     return check
 
 
-def _text_object(value: Any, limit: int) -> Iterator[str]:
-    text = value.get("text") if isinstance(value, dict) else None
-    if not isinstance(text, str) or not text:
-        yield "missing required field: text"
-    elif len(text) > limit:
-        yield f"must be less than {limit + 1} characters: text"
+def _context(block: Json) -> Iterator[str]:
+    yield from _elements(10)(block)
+    elements = block.get("elements")
+    for element in elements if isinstance(elements, list) else ():
+        if isinstance(element, dict) and element.get("type") in ("mrkdwn", "plain_text"):
+            yield from text_faults(element, 3_000)
 
 
-def _walk(node: Any) -> Iterator[str]:
-    if isinstance(node, list):
-        for item in node:
-            yield from _walk(item)
-    elif isinstance(node, dict):
-        for name, value in node.items():
-            limit = _TEXT_LIMITS.get(name)
-            if limit is not None and isinstance(value, str) and len(value) > limit:
-                yield f"must be less than {limit + 1} characters: {name}"
-            yield from _walk(value)
+def _input(block: Json) -> Iterator[str]:
+    yield from text_faults(block.get("label"), 2_000, plain=True)
+    if not isinstance(block.get("element"), dict):
+        yield "missing required field: element"
+    if block.get("hint") is not None:
+        yield from text_faults(block["hint"], 2_000, plain=True)
 
 
 _CHECKS: dict[str, Callable[[Json], Iterator[str]]] = {
@@ -149,7 +141,8 @@ _CHECKS: dict[str, Callable[[Json], Iterator[str]]] = {
     "header": _header,
     "markdown": _markdown,
     "actions": _elements(25),
-    "context": _elements(10),
+    "context": _context,
+    "input": _input,
     "context_actions": _elements(5),
 }
 

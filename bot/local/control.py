@@ -1,13 +1,26 @@
 """The control routes: what people do, and faults, over HTTP on loopback."""
 
+import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any, Literal, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from bot.local.control_interactions import (
+    Body,
+    ClickBody,
+    CloseViewBody,
+    HomeBody,
+    InteractionControl,
+    ShortcutBody,
+    SubmitBody,
+    UserBody,
+    UsergroupBody,
+    shown_views,
+)
 from bot.local.faults import Fault, FaultKind
 from bot.local.model import Json, SlackError, Twins
 from bot.local.people import People
@@ -15,12 +28,6 @@ from bot.local.workspace import Workspace
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _SHOWN = 1_000
-
-
-class Body(BaseModel):
-    """What every request body of the control routes has in common: no unknown fields."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class MessageBody(Body):
@@ -93,6 +100,7 @@ class ResetBody(Body):
 
 
 B = TypeVar("B", bound=Body)
+Work = Callable[[Any], Json | Awaitable[Json]]
 
 
 class Control:
@@ -101,11 +109,19 @@ class Control:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._people = People(workspace)
-        self._posts: dict[str, tuple[type[Body], Callable[[Any], Json]]] = {
+        pressing = InteractionControl(workspace)
+        self._posts: dict[str, tuple[type[Body], Work]] = {
             "message": (MessageBody, self._message),
             "edit": (EditBody, self._edit),
             "delete": (DeleteBody, self._delete),
             "stop": (StopBody, self._stop),
+            "click": (ClickBody, pressing.click),
+            "submit": (SubmitBody, pressing.submit),
+            "close_view": (CloseViewBody, pressing.close_view),
+            "home": (HomeBody, pressing.home),
+            "shortcut": (ShortcutBody, pressing.shortcut),
+            "usergroup": (UsergroupBody, pressing.usergroup),
+            "user": (UserBody, pressing.user),
             "fault": (FaultBody, self._fault),
             "clock": (ClockBody, self._clock),
             "reset": (ResetBody, self._reset),
@@ -125,7 +141,7 @@ class Control:
         if action is None:
             raise web.HTTPNotFound
         body, work = action
-        return _answered(work, await _read(request, body))
+        return await _answered(work, await _read(request, body))
 
     def _message(self, body: MessageBody) -> Json:
         message = self._people.say(
@@ -203,18 +219,22 @@ async def _read(request: web.Request, body: type[B]) -> B:
         raise web.HTTPUnprocessableEntity(text=details, content_type="application/json") from wrong
 
 
-def _answered(work: Callable[[Any], Json], body: Body) -> web.Response:
+async def _answered(work: Work, body: Body) -> web.Response:
     try:
-        return web.json_response({"ok": True, **work(body)})
+        done = work(body)
+        answer = await done if inspect.isawaitable(done) else done
     except SlackError as refused:
         status = 404 if refused.name.endswith("_not_found") else 400
-        return web.json_response({"ok": False, "error": refused.name}, status=status)
+        answer = {"ok": False, "error": refused.name, **refused.extra}
+        return web.json_response(answer, status=status)
+    return web.json_response({"ok": True, **answer})
 
 
 def shown_state(workspace: Workspace, limit: int) -> Json:
     """The whole workspace; of messages, calls and deliveries the newest `limit`."""
     workspace.streams.expire()
     state, who = workspace.state, workspace.who
+    views, homes = shown_views(workspace)
     return {
         "workspace": {
             "team_id": who.team_id,
@@ -234,6 +254,10 @@ def shown_state(workspace: Workspace, limit: int) -> Json:
         "messages": _newest(state.messages(), limit),
         "ephemerals": _newest(state.ephemerals, limit),
         "statuses": _newest(state.statuses, limit),
+        "views": views,
+        "home_views": homes,
+        "warnings": _newest(workspace.surfaces.warnings, limit),
+        "usergroups": [asdict(group) for group in workspace.surfaces.groups],
         "calls": _newest(workspace.calls, limit),
         "deliveries": _newest(workspace.courier.deliveries, limit),
         "unknown_methods": dict(workspace.unknown_methods),

@@ -156,14 +156,15 @@ class Courier:
             answer = await self._poster.event(envelope, retry_num, reason)
         return self._recorded(envelope, answer, at, started, (retry_num, reason))
 
-    async def interact(self, payload: Json) -> Delivery:
-        """Give the app an interaction, once: Slack does not retry those."""
+    async def interact(self, payload: Json) -> Answer:
+        """Give the app an interaction, once: Slack does not retry those. Recorded as delivery."""
         at, started = time.time(), time.perf_counter()
         if self.socket_mode:
             answer = await self._sockets.send("interactive", payload)
         else:
             answer = await self._poster.interaction(payload)
-        return self._recorded(payload, answer, at, started)
+        self._recorded(payload, answer, at, started)
+        return answer
 
     def _recorded(
         self,

@@ -119,6 +119,11 @@ class Events:
         event |= {"thread_ts": after.thread_ts, "title": after.title, "user": user, **old}
         return self._about(after.channel, event | {"team_id": self._who.team_id})
 
+    def home_opened(self, channel: str, user: str, tab: str, view: Json | None) -> list[Json]:
+        """A person looks at our app: `app_home_opened`, with the home tab's view if there is one."""
+        event: Json = {"type": "app_home_opened", "user": user, "channel": channel, "tab": tab}
+        return self._about(channel, event | ({"view": view} if view is not None else {}))
+
     def snapshot(self, message: Message) -> Json:
         """What `changed` and `deleted` want to be given as it was before."""
         return message_json(self._state, message)

@@ -30,6 +30,11 @@ _PER_MINUTE = {
     "conversations.open": _TIER_3,
     "conversations.members": _TIER_4,
     "users.info": _TIER_4,
+    "usergroups.users.list": _TIER_2,
+    "views.open": _TIER_4,
+    "views.update": _TIER_4,
+    "views.push": _TIER_4,
+    "views.publish": _TIER_4,
     "bots.info": _TIER_3,
 }
 # Commercially distributed apps outside the Marketplace, since 2025-05-29.

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Json = dict[str, Any]
-UserKind = Literal["member", "admin", "guest", "connect", "bot", "app"]
+UserKind = Literal["member", "admin", "owner", "guest", "solo_guest", "connect", "bot", "app"]
 ChannelKind = Literal["channel", "group", "mpim", "im"]
 Twins = Literal["message_first", "mention_first", "together"]
 StreamingState = Literal["in_progress", "completed", "errored"]
@@ -27,7 +27,10 @@ def invalid_arguments(*messages: str) -> SlackError:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One account: a person, a guest, a Slack Connect stranger, another bot, or our own app."""
+    """One account: a person, a guest, a Slack Connect stranger, another bot, or our own app.
+
+    A `solo_guest` may be in one channel only; `deleted` accounts are deactivated.
+    """
 
     id: str
     name: str
@@ -36,6 +39,7 @@ class User:
     kind: UserKind = "member"
     bot_id: str | None = None
     app_id: str | None = None
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,13 @@ from bot.local.model import (
     Status,
     Twins,
     User,
+    UserKind,
     invalid_arguments,
 )
 from bot.local.reactions import with_reaction, without_reaction
 from bot.local.sessions import checked_title
 from bot.local.shapes import file_json
+from bot.local.surfaces import UserGroup
 from bot.local.workspace import Workspace
 
 
@@ -112,8 +114,33 @@ class People:
         self._session(place, thread_ts)
         return self._workspace.rename(place, thread_ts, title, person)
 
+    def set_user(
+        self, user: str, *, deleted: bool | None = None, kind: UserKind | None = None
+    ) -> User:
+        """Deactivate an account or bring it back, or give it another rank."""
+        person = self._workspace.user(user)
+        if kind is not None:
+            person = replace(person, kind=kind)
+            self._workspace.state.put_user(person)
+        if deleted is not None:
+            self._workspace.deactivate(person, deleted=deleted)
+        return self._workspace.user(person.id)
+
+    def set_user_group(
+        self, handle: str, users: Sequence[str], *, disabled: bool = False
+    ) -> UserGroup:
+        """Make a user group, or change the one of that handle."""
+        ids = [self._workspace.user(one).id for one in users]
+        groups = self._workspace.surfaces.groups
+        known = next((group for group in groups if handle in (group.handle, group.id)), None)
+        if known is None:
+            known = UserGroup(f"S0X{secrets.token_hex(4).upper()}", handle, handle, [])
+        return groups.put(replace(known, users=ids, disabled=disabled))
+
     def _inside(self, user: str, channel: str) -> tuple[User, Channel]:
         person, place = self._workspace.user(user), self._place(channel)
+        if person.deleted:
+            raise SlackError("user_deactivated")
         if person.id not in place.members:
             raise SlackError("not_in_channel")
         return person, place

@@ -22,11 +22,15 @@ _FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the app said; `status` is 0 when nothing came, `failure` None when it took the event."""
+    """What the app said; `status` is 0 when nothing came, `failure` None when it took the event.
+
+    `body` is what came with it, for an interaction only.
+    """
 
     status: int
     failure: str | None = None
     no_retry: bool = False
+    body: str = ""
 
 
 def sign(secret: str, body: bytes, timestamp: int | None = None) -> dict[str, str]:
@@ -99,7 +103,8 @@ class Poster:
             ) as response:
                 failure = None if _taken(response) else "http_error"
                 ended = response.headers.get("x-slack-no-retry") == "1"
-                return Answer(response.status, failure, ended)
+                said = await response.text() if headers["Content-Type"] == _FORM else ""
+                return Answer(response.status, failure, ended, said)
         except TimeoutError:
             return Answer(0, "http_timeout")
         except aiohttp.TooManyRedirects:

@@ -1,6 +1,5 @@
 """The local Slack server: an HTTP face for one workspace, and the same from Python."""
 
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -9,12 +8,15 @@ from typing import Self, Unpack
 from aiohttp import web
 
 from bot.local.control import Control
+from bot.local.door import Door
 from bot.local.faults import Fault, FaultKind, FaultOptions
-from bot.local.model import Json, Message, SlackError
-from bot.local.people import Delivering, People, Saying
+from bot.local.gestures import Gestures
+from bot.local.interactions import Interactions
+from bot.local.model import Json, SlackError
+from bot.local.people import People
 from bot.local.posting import sign
+from bot.local.responses import Responses
 from bot.local.settings import Options, Settings
-from bot.local.view import View
 from bot.local.webapi import WebApi
 from bot.local.workspace import Workspace
 
@@ -23,7 +25,7 @@ _MAX_BODY = 4 * 1024 * 1024
 _SHUTDOWN_SECONDS = 0.2  # a call stalled by a fault is cut off
 
 
-class LocalSlack(View):
+class LocalSlack(Gestures):
     """Plays Slack on 127.0.0.1 for `slack_sdk` and Bolt; an async context manager.
 
     `data` names the SQLite file that keeps the workspace; None keeps it in memory. A taken port
@@ -47,6 +49,7 @@ class LocalSlack(View):
             await stack.enter_async_context(self.workspace.poster)
             await stack.enter_async_context(self.workspace.courier)
             self._people = People(self.workspace)
+            self._interactions = Interactions(self.workspace)
             runner = web.AppRunner(
                 self._application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
             )
@@ -54,6 +57,7 @@ class LocalSlack(View):
             await runner.setup()
             await web.TCPSite(runner, _HOST, self._port).start()
             self.url = f"http://{_HOST}:{runner.addresses[0][1]}"
+            self.workspace.url = self.url
             self.workspace.sockets.url = f"ws://{self.url.removeprefix('http://')}/link/"
             self.request_url = self._settings.request_url
             self._stack = stack.pop_all()
@@ -69,10 +73,12 @@ class LocalSlack(View):
 
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=_MAX_BODY)
-        api = WebApi(self.workspace)
+        door = Door(self.workspace)
+        api, responses = WebApi(self.workspace, door), Responses(self.workspace, door)
         application.add_routes(
             [web.post("/api/{method}", api.handle), web.get("/api/{method}", api.handle)]
         )
+        application.add_routes([web.post("/actions/{team}/{number}/{token}", responses.handle)])
         application.add_routes([web.get("/link/", self.workspace.sockets.handle)])
         application.add_routes(Control(self.workspace).routes())
         application.on_shutdown.append(self.workspace.sockets.close)
@@ -102,53 +108,6 @@ class LocalSlack(View):
     async def refresh_connections(self) -> None:
         """Warn every web socket; those still there in ten seconds of the clock are closed."""
         await self.workspace.courier.refresh_connections()
-
-    def add_user(self, name: str, team_id: str | None = None) -> str:
-        """One more person (a stranger when `team_id` is another team); returns the id."""
-        return self.workspace.add_user(name, team_id).id
-
-    def add_channel(self, name: str, members: Sequence[str]) -> str:
-        """One more public channel with these people and our bot; returns its id."""
-        return self.workspace.add_channel(name, [self.workspace.user(one) for one in members]).id
-
-    # --------------------------------------------------------------------- gestures
-
-    async def say(self, user: str, channel: str, text: str, **options: Unpack[Saying]) -> Message:
-        """Post as that user; `@threadline` and other `@name`s become mentions."""
-        return self._people.say(user, channel, text, **options)
-
-    async def edit(
-        self, channel: str, ts: str, text: str, **options: Unpack[Delivering]
-    ) -> Message:
-        """Edit a person's message."""
-        return self._people.edit(channel, ts, text, **options)
-
-    async def unfurl(self, channel: str, ts: str, url: str) -> Message:
-        """Attach a link preview: a `message_changed` that is no edit."""
-        return self._people.unfurl(channel, ts, url)
-
-    async def delete(self, channel: str, ts: str, **options: Unpack[Delivering]) -> None:
-        """Delete a message."""
-        self._people.delete(channel, ts, **options)
-
-    async def react(self, user: str, channel: str, ts: str, name: str) -> Message:
-        """React to a message as that user."""
-        return self._people.react(user, channel, ts, name)
-
-    async def unreact(self, user: str, channel: str, ts: str, name: str) -> Message:
-        """Take that user's reaction away."""
-        return self._people.react(user, channel, ts, name, away=True)
-
-    async def stop(self, user: str, channel: str, thread_ts: str) -> list[str]:
-        """Press a thread's stop button; returns the ts of the streams that Slack ended.
-
-        It works after the end too, as a late click does. The status is left to the app.
-        """
-        return self._people.stop(user, channel, thread_ts)
-
-    async def rename(self, user: str, channel: str, thread_ts: str, title: str) -> None:
-        """Give the agent session of a thread another title as that user."""
-        self._people.rename(user, channel, thread_ts, title)
 
     # ----------------------------------------------------------------------- events
 

@@ -45,6 +45,7 @@ class Options(TypedDict, total=False):
     socket_mode: bool
     foreign_recipients: bool
     stream_bytes: int
+    home_tab: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Settings:
     `socket_mode`: events go to web sockets instead of the request URL. `foreign_recipients`: a
     Slack Connect stranger may receive a stream; otherwise that is `user_not_found`, as apps have
     met it. `stream_bytes`: what one streamed message holds in all (`bot.local.chunks`).
+    `home_tab`: whether the app has one to publish to.
     """
 
     request_url: str | None = None
@@ -72,3 +74,4 @@ class Settings:
     socket_mode: bool = False
     foreign_recipients: bool = False
     stream_bytes: int = MAX_STREAM_BYTES
+    home_tab: bool = True

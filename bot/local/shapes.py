@@ -15,7 +15,7 @@ def user_json(user: User, home_team: str) -> Json:
         "id": user.id,
         "team_id": user.team_id,
         "name": user.name,
-        "deleted": False,
+        "deleted": user.deleted,
         "real_name": user.real_name,
         "tz": "Etc/UTC",
         "tz_label": "Coordinated Universal Time",
@@ -27,20 +27,28 @@ def user_json(user: User, home_team: str) -> Json:
             "display_name_normalized": user.name,
             "team": user.team_id,
         },
-        "is_admin": user.kind == "admin",
-        "is_owner": False,
-        "is_primary_owner": False,
-        "is_restricted": user.kind == "guest",
-        "is_ultra_restricted": False,
         "is_bot": user.bot_id is not None,
         "is_app_user": False,
         "updated": _UPDATED,
     }
+    if not user.deleted:
+        shown |= _rank(user)
     if user.bot_id is not None:
         shown["profile"] |= {"bot_id": user.bot_id, "api_app_id": user.app_id}
     if user.team_id != home_team:
         shown["is_stranger"] = True
     return shown
+
+
+def _rank(user: User) -> Json:
+    # Of a deactivated account Slack tells none of these.
+    return {
+        "is_admin": user.kind in ("admin", "owner"),
+        "is_owner": user.kind == "owner",
+        "is_primary_owner": user.kind == "owner",
+        "is_restricted": user.kind in ("guest", "solo_guest"),
+        "is_ultra_restricted": user.kind == "solo_guest",
+    }
 
 
 def bot_json(user: User) -> Json:

@@ -27,7 +27,7 @@ class Connection:
 
     socket: web.WebSocketResponse
     transport: asyncio.Transport | None
-    waiting: dict[str, asyncio.Future[None]] = field(default_factory=dict)
+    waiting: dict[str, asyncio.Future[str]] = field(default_factory=dict)
 
 
 class Sockets:
@@ -151,30 +151,31 @@ class Sockets:
     def _acknowledged(self, frame: str) -> bool:
         """Settle what the frame acknowledges; False when it is no acknowledgement at all."""
         try:
-            envelope_id = json.loads(frame)["envelope_id"]
+            answer = json.loads(frame)
+            envelope_id = answer["envelope_id"]
         except (ValueError, KeyError, TypeError):
             return False
         for connection in self._connections:
             waiting = connection.waiting.get(envelope_id)
             if waiting is not None and not waiting.done():
-                waiting.set_result(None)
+                waiting.set_result(json.dumps(answer["payload"]) if "payload" in answer else "")
         return True
 
 
 async def _delivered(connection: Connection, envelope: Json) -> Answer:
-    acknowledged = asyncio.get_running_loop().create_future()
+    acknowledged: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     connection.waiting[envelope["envelope_id"]] = acknowledged
     try:
         async with asyncio.timeout(DELIVERY_SECONDS):
             await connection.socket.send_json(envelope)
-            await acknowledged
+            body = await acknowledged
     except TimeoutError:
         return Answer(0, "timeout")
     except ConnectionError:
         return Answer(0, "connection_failed")
     finally:
         del connection.waiting[envelope["envelope_id"]]
-    return Answer(200)
+    return Answer(200, body=body)
 
 
 def _disconnect(reason: str) -> Json:

@@ -23,7 +23,12 @@ CREATE TABLE IF NOT EXISTS statuses (seq INTEGER PRIMARY KEY, body TEXT NOT NULL
 CREATE TABLE IF NOT EXISTS undelivered (
     event_id TEXT PRIMARY KEY, body TEXT NOT NULL, tried INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS records (
+    seq INTEGER PRIMARY KEY, shelf TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL,
+    UNIQUE (shelf, id)
+);
 """
+_CLEARED = ("users", "channels", "messages", "ephemerals", "statuses", "undelivered", "records")
 
 
 def _body(record: Any) -> str:
@@ -102,8 +107,8 @@ class State:
 
     def clear(self) -> None:
         """Forget everything but the facts (token, secret)."""
-        for table in ("users", "channels", "messages", "ephemerals", "statuses", "undelivered"):
-            self._db.execute(f"DELETE FROM {table}")  # noqa: S608  # names from the line above
+        for table in _CLEARED:
+            self._db.execute(f"DELETE FROM {table}")  # noqa: S608  # names from a constant
         last = self._last_us
         self._forget()
         self._last_us = last
@@ -209,6 +214,17 @@ class State:
         self._db.execute("INSERT INTO ephemerals (body) VALUES (?)", (_body(ephemeral),))
         self.ephemerals.append(ephemeral)
 
+    def change_ephemeral(self, before: Ephemeral, after: Ephemeral | None) -> None:
+        """Replace a message that one person sees, or with None take it away."""
+        place = self.ephemerals.index(before)
+        self.ephemerals[place : place + 1] = [after] if after is not None else []
+        if after is None:
+            query = "DELETE FROM ephemerals WHERE json_extract(body, '$.ts') = ?"
+            self._db.execute(query, (before.ts,))
+        else:
+            query = "UPDATE ephemerals SET body = ? WHERE json_extract(body, '$.ts') = ?"
+            self._db.execute(query, (_body(after), before.ts))
+
     def add_status(self, status: Status) -> None:
         """Keep a change of a session's status; it becomes the session's present one."""
         self._db.execute("INSERT INTO statuses (body) VALUES (?)", (_body(status),))
@@ -217,6 +233,26 @@ class State:
     def _index_status(self, status: Status) -> None:
         self.statuses.append(status)
         self.sessions[status.channel, status.thread_ts] = status
+
+    # ---------------------------------------------------------------- records
+
+    def put_record(self, shelf: str, record_id: str, body: Json) -> None:
+        """Keep a record of some other kind, replacing the one of that shelf and id."""
+        query = (
+            "INSERT INTO records (shelf, id, body) VALUES (?, ?, ?)"
+            " ON CONFLICT (shelf, id) DO UPDATE SET body = excluded.body"
+        )
+        self._db.execute(query, (shelf, record_id, json.dumps(body)))
+
+    def drop_record(self, shelf: str, record_id: str) -> None:
+        """Forget a record."""
+        query = "DELETE FROM records WHERE shelf = ? AND id = ?"
+        self._db.execute(query, (shelf, record_id))
+
+    def records(self, shelf: str) -> list[Json]:
+        """The records of a shelf, in the order in which they came."""
+        query = "SELECT body FROM records WHERE shelf = ? ORDER BY seq"
+        return [json.loads(body) for (body,) in self._db.execute(query, (shelf,))]
 
     # ------------------------------------------------------ undelivered events
 

@@ -2,6 +2,7 @@
 
 from bot.local.control import shown_state
 from bot.local.model import Call, Delivery, Ephemeral, Json, Message, Status
+from bot.local.surfaces import OpenView, Warned
 from bot.local.workspace import Workspace
 
 
@@ -99,6 +100,24 @@ class View:
     def ephemerals(self) -> list[Ephemeral]:
         """Messages that one person saw, oldest first."""
         return list(self.workspace.state.ephemerals)
+
+    def open_views(self, user: str) -> list[OpenView]:
+        """A person's open modals, the one on top last."""
+        return self.workspace.surfaces.stack(self.workspace.user(user).id)
+
+    def home_view(self, user: str) -> OpenView | None:
+        """What was published to a person's home tab."""
+        return self.workspace.surfaces.home(self.workspace.user(user).id)
+
+    def warnings(self, user: str | None = None) -> list[Warned]:
+        """What went wrong before people's eyes, of one person or of all, oldest first."""
+        only = self.workspace.user(user).id if user is not None else None
+        return [one for one in self.workspace.surfaces.warnings if only in (None, one.user)]
+
+    @property
+    def user_groups(self) -> dict[str, str]:
+        """User group ids by handle."""
+        return {group.handle: group.id for group in self.workspace.surfaces.groups}
 
     @property
     def statuses(self) -> list[Status]:

@@ -3,26 +3,26 @@
 docs.slack.dev/apis/web-api. Unknown methods are counted, so that a test can fail on them.
 """
 
-import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import web
 
 from bot.local.arguments import Arguments, read_arguments
-from bot.local.faults import API_FAULTS, Fault
-from bot.local.model import Call, Json, SlackError
+from bot.local.door import Door, Outcome, limited, refusal
+from bot.local.model import Json, SlackError
 from bot.local.repeats import Repeats
 from bot.local.webapi_agents import Agents
 from bot.local.webapi_chat import Chat
 from bot.local.webapi_reactions import Reactions
 from bot.local.webapi_read import Reading
 from bot.local.webapi_streams import StreamMethods
+from bot.local.webapi_usergroups import UserGroups
+from bot.local.webapi_views import ViewMethods
 from bot.local.workspace import Workspace
 
 _PREFIX = {"channel": "channels", "group": "groups", "im": "im", "mpim": "mpim"}
-_NOTHING: Json = {}
 _NOT_FOUND = 404
 
 
@@ -38,19 +38,13 @@ class Method:
     app_level: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    answer: Json
-    status: int = 200
-    retry_after: int | None = None
-
-
 class WebApi:
     """Answers `POST` and `GET` `/api/{method}`."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, door: Door) -> None:
         self._workspace = workspace
-        self._methods = self._writing() | self._reading()
+        self._door = door
+        self._methods = self._writing() | self._reading() | self._showing()
 
     def _writing(self) -> dict[str, Method]:
         repeats = Repeats(self._workspace)
@@ -83,6 +77,16 @@ class WebApi:
             "conversations.open": Method(reading.open, "{open}:write"),
             "users.info": Method(reading.user_info, "users:read"),
             "bots.info": Method(reading.bot_info, "users:read"),
+            "usergroups.users.list": Method(UserGroups(self._workspace).users, "usergroups:read"),
+        }
+
+    def _showing(self) -> dict[str, Method]:
+        views = ViewMethods(self._workspace)
+        return {
+            "views.open": Method(views.open),
+            "views.update": Method(views.update),
+            "views.push": Method(views.push),
+            "views.publish": Method(views.publish),
         }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -91,26 +95,16 @@ class WebApi:
         try:
             args = await read_arguments(request)
         except SlackError as refused:
-            return self._respond(method, Arguments({}), _refusal(refused), None)
-        fault = self._workspace.faults.take(API_FAULTS, method)
-        if fault is not None and fault.kind == "stall_before":
-            # True seconds whatever the clock: the caller's deadline runs in them.
-            await asyncio.sleep(fault.seconds)
-        outcome = _failed(fault) or self._outcome(method, args, request)
-        if fault is not None and fault.kind == "stall_after":
-            await asyncio.sleep(fault.seconds)
-        response = self._respond(method, args, outcome, fault)
-        if fault is not None and fault.kind.startswith("drop") and request.transport is not None:
-            request.transport.abort()
+            response = self._door.answer(method, {}, refusal(refused), None)
+        else:
+            work = partial(self._work, method, args, request)
+            response = await self._door.through(request, method, args.values, work)
+        if response.status != _NOT_FOUND:
+            scopes = ",".join(sorted(self._workspace.settings.scopes))
+            response.headers["x-oauth-scopes"] = scopes
         return response
 
-    def _outcome(self, method: str, args: Arguments, request: web.Request) -> _Outcome:
-        try:
-            return self._work(method, args, request)
-        except SlackError as refused:
-            return _refusal(refused)
-
-    def _work(self, method: str, args: Arguments, request: web.Request) -> _Outcome:
+    def _work(self, method: str, args: Arguments, request: web.Request) -> Outcome:
         known = self._methods.get(method)
         if known is None:
             self._workspace.unknown_methods[method] += 1
@@ -121,10 +115,10 @@ class WebApi:
         if self._workspace.settings.limits:
             channel = args.text("channel")
             if wait := self._workspace.limits.take(method, channel):
-                return _limited(wait)
+                return limited(wait)
         self._check_scope(known, args)
         self._workspace.streams.expire()
-        return _Outcome({"ok": True, **known.work(args)})
+        return Outcome({"ok": True, **known.work(args)})
 
     def _open_connection(self, _args: Arguments) -> Json:
         return {"url": self._workspace.sockets.open()}
@@ -149,55 +143,3 @@ class WebApi:
         needed = method.scope.format(kind=kind, open="mpim" if several else "im")
         if needed:
             self._workspace.need_scope(needed)
-
-    def _respond(
-        self, method: str, args: Arguments, outcome: _Outcome, fault: Fault | None
-    ) -> web.Response:
-        kind = fault.kind if fault is not None else None
-        status = fault.status if fault is not None and kind == "error_after" else outcome.status
-        recorded = 0 if kind is not None and kind.startswith("drop") else status
-        shown = {name: value for name, value in args.values.items() if name != "token"}
-        call = Call(method, shown, outcome.answer, recorded, time.time(), kind)
-        self._workspace.calls.append(call)
-        answer = outcome.answer if status < 500 else _NOTHING  # noqa: PLR2004  # 5xx
-        if status == _NOT_FOUND:
-            return web.Response(status=status, text="Not found")
-        response = web.json_response(answer, status=status)
-        response.headers["x-oauth-scopes"] = ",".join(sorted(self._workspace.settings.scopes))
-        if outcome.retry_after is not None:
-            response.headers["Retry-After"] = str(outcome.retry_after)
-        return response
-
-
-def _refusal(refused: SlackError) -> _Outcome:
-    return _Outcome({"ok": False, "error": refused.name, **refused.extra})
-
-
-def _limited(seconds: int) -> _Outcome:
-    return _Outcome({"ok": False, "error": "ratelimited"}, 429, retry_after=seconds)
-
-
-def _failed(fault: Fault | None) -> _Outcome | None:
-    """The answer of a fault that keeps the call from happening; None when it goes on."""
-    if fault is None:
-        return None
-    match fault.kind:
-        case "drop_before":
-            return _Outcome(_NOTHING)
-        case "error_before":
-            return _Outcome(_NOTHING, fault.status)
-        case "ratelimit":
-            return _limited(fault.retry_after)
-        case "api_error":
-            return _Outcome({"ok": False, "error": fault.error})
-        case "method_unknown":
-            return _missing(fault)
-        case _:
-            return None
-
-
-def _missing(fault: Fault) -> _Outcome:
-    if fault.status == _NOT_FOUND:
-        return _Outcome(_NOTHING, _NOT_FOUND)
-    chosen = fault.error != Fault(fault.kind).error
-    return _Outcome({"ok": False, "error": fault.error if chosen else "unknown_method"})

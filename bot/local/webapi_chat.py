@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from bot.local import checks, text as texts
 from bot.local.arguments import Arguments
+from bot.local.interactive import identified
 from bot.local.model import Channel, Ephemeral, Json, Message, SlackError, Stream
 from bot.local.repeats import Repeats
 from bot.local.shapes import message_json
@@ -24,7 +25,7 @@ class Chat:
         channel = self._target(args.text("channel"))
         if swallowed := self._repeats.first(args):
             return self._posted(swallowed)
-        content = _content(args, checks.MAX_TEXT)
+        content = message_content(args, checks.MAX_TEXT)
         message = self._written(channel, args, content)
         if "thread_ts" in args:
             root = self._workspace.thread_root(channel, args.text("thread_ts"))
@@ -52,7 +53,7 @@ class Chat:
             raise SlackError("streaming_state_conflict")
         if len(args.text("text")) > checks.MAX_UPDATE_TEXT:
             raise SlackError("msg_too_long")
-        after = replace(before, **_content(args, checks.MAX_TEXT), edited=self._edited())
+        after = replace(before, **message_content(args, checks.MAX_TEXT), edited=self._edited())
         if before.stream is not None:
             bare = Stream(before.stream.started, stopped_by=before.stream.stopped_by)
             after = replace(after, stream=bare, streaming_state="completed")
@@ -81,7 +82,7 @@ class Chat:
             raise SlackError("user_not_in_channel")
         if len(args.text("text")) > checks.MAX_TEXT:
             raise SlackError("msg_too_long")
-        content = _content(args, checks.MAX_TEXT)
+        content = message_content(args, checks.MAX_TEXT)
         thread_ts = args.text("thread_ts") or None
         ts = self._workspace.state.next_ts()
         ephemeral = Ephemeral(channel.id, user, content["text"], content["blocks"], thread_ts, ts)
@@ -123,7 +124,8 @@ def warning(name: str) -> Json:
     return {"warning": name, "response_metadata": {"warnings": [name]}}
 
 
-def _content(args: Arguments, most: int) -> Json:
+def message_content(args: Arguments, most: int) -> Json:
+    """The text, blocks and attachments of a message; SlackError when Slack would refuse them."""
     markdown, text = args.text("markdown_text"), args.text("text")
     if markdown and (text or "blocks" in args):
         raise SlackError("markdown_text_conflict")
@@ -139,8 +141,3 @@ def _content(args: Arguments, most: int) -> Json:
         "blocks": identified(blocks) or texts.rich_text(shown, secrets.token_hex(2)),
         "attachments": attachments,
     }
-
-
-def identified(blocks: list[Json]) -> list[Json]:
-    """The blocks with an id each."""
-    return [{"block_id": secrets.token_hex(2)} | block for block in blocks]

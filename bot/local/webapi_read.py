@@ -112,6 +112,8 @@ class Reading:
         known = [user for user in users if user is not None]
         if len(known) < len(users):
             raise SlackError("user_not_found")
+        if any(user.deleted for user in known):
+            raise SlackError("user_disabled")
         if len(known) == 1:
             return self._workspace.dm(known[0])
         return self._workspace.add_mpim(known)

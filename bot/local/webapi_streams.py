@@ -9,12 +9,12 @@ from dataclasses import replace
 from bot.local import checks
 from bot.local.arguments import Arguments
 from bot.local.chunks import apply_chunks, read_chunks, stream_blocks, stream_text
+from bot.local.interactive import identified
 from bot.local.model import Channel, Json, Message, SlackError, Stream, invalid_arguments
 from bot.local.repeats import Repeats
 from bot.local.sessions import STATUSES
 from bot.local.shapes import message_json
 from bot.local.webapi_agents import CUSTOM
-from bot.local.webapi_chat import identified
 from bot.local.workspace import Workspace
 
 _DISPLAYS = frozenset({"timeline", "plan"})

@@ -5,22 +5,23 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from bot.local import seed
 from bot.local.clock import Clock
 from bot.local.deliver import Courier
 from bot.local.events import Events, identity
 from bot.local.faults import Fault, Faults
+from bot.local.interactive import pressable
 from bot.local.ledger import Ledger
 from bot.local.limits import Limits
-from bot.local.model import Call, Channel, Json, Message, SlackError, Status, Twins, User
+from bot.local.model import Call, Channel, Json, Message, SlackError, Status, Twins, User, UserKind
 from bot.local.posting import Poster
 from bot.local.sessions import Sessions
 from bot.local.settings import SCOPES, Options, Settings
 from bot.local.sockets import Sockets
 from bot.local.state import State
 from bot.local.streams import Streams
+from bot.local.surfaces import Screen, Surfaces
 
 __all__ = ["SCOPES", "Options", "Settings", "Workspace"]
 
@@ -28,7 +29,10 @@ _KEPT = 20_000
 
 
 class Workspace:
-    """One workspace with our app installed. Its methods return once the state is stored."""
+    """One workspace with our app installed. Its methods return once the state is stored.
+
+    `url` is where the server that plays it can be reached.
+    """
 
     def __init__(self, settings: Settings, data: Path | None) -> None:
         self.settings = settings
@@ -58,6 +62,8 @@ class Workspace:
             delayed_events=settings.delayed_events,
         )
         self.sessions = Sessions(self.state, self.clock)
+        self.surfaces = Surfaces(self.state, self.clock)
+        self.url = ""
         self.streams = Streams(self.state, self.clock, self._changed)
         if not self.state.users:
             self._seed()
@@ -72,6 +78,8 @@ class Workspace:
             self.state.put_user(user)
         for channel in seed.channels():
             self.state.put_channel(channel)
+        for group in seed.user_groups():
+            self.surfaces.groups.put(group)
 
     def reset(self) -> None:
         """Back to the first start, with the same token and secret."""
@@ -84,6 +92,7 @@ class Workspace:
         self.fail_tokens(None)
         self.agent_features = True
         self.state.clear()
+        self.surfaces.clear()
         self.streams.restore()
         self._seed()
 
@@ -135,13 +144,26 @@ class Workspace:
         self.state.put_channel(channel)
         return channel
 
-    def add_user(self, name: str, team_id: str | None = None) -> User:
-        """One more member, or a Slack Connect stranger when `team_id` is another team."""
+    def add_user(self, name: str, team_id: str | None = None, kind: UserKind = "member") -> User:
+        """One more account, a Slack Connect stranger when `team_id` is another team."""
         home = self.who.team_id
-        kind: Literal["member", "connect"] = "member" if team_id in (None, home) else "connect"
+        kind = kind if team_id in (None, home) else "connect"
         user = User(f"U0X{secrets.token_hex(4).upper()}", name, name, team_id or home, kind)
         self.state.put_user(user)
         return user
+
+    def deactivate(self, user: User, *, deleted: bool = True) -> None:
+        """Deactivate an account, which leaves its channels and groups; or bring it back, to none."""
+        self.state.put_user(replace(user, deleted=deleted))
+        if not deleted:
+            return
+        for channel in list(self.state.channels.values()):
+            if user.id in channel.members and channel.kind != "im":
+                left = tuple(member for member in channel.members if member != user.id)
+                self.state.put_channel(replace(channel, members=left))
+        for group in self.surfaces.groups:
+            left_users = [member for member in group.users if member != user.id]
+            self.surfaces.groups.put(replace(group, users=left_users))
 
     def add_channel(self, name: str, members: Sequence[User]) -> Channel:
         """One more public channel with our bot in it."""
@@ -239,6 +261,8 @@ class Workspace:
         """Store an edit; returns its events, not yet sent."""
         previous = self.events.snapshot(before)
         self.state.put(after)
+        if before.blocks != after.blocks and pressable(before.blocks):
+            self.surfaces.screens.put(Screen(f"{before.channel}/{before.ts}", before.blocks))
         return self.ledger.keep(self.events.changed(previous, after, mention=mention))
 
     def remove(self, message: Message) -> list[Json]:

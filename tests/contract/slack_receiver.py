@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs
 
 from aiohttp import web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
@@ -52,7 +53,7 @@ class Receiver:
     stalled: asyncio.Event | None = None
 
     async def handle(self, request: web.Request) -> web.Response:
-        body = json.loads(await request.text())
+        body = _read(await request.text(), request.content_type)
         headers = {name.lower(): value for name, value in request.headers.items()}
         received = Request(body, headers)
         self.requests.append(received)
@@ -70,6 +71,13 @@ class Receiver:
     def kinds(self) -> list[str]:
         events = [request.event for request in self.requests]
         return [event.get("subtype") or event["type"] for event in events]
+
+
+def _read(text: str, content_type: str) -> dict[str, Any]:
+    # Interactions travel as a form with one field.
+    raw = parse_qs(text)["payload"][0] if content_type.endswith("form-urlencoded") else text
+    body: dict[str, Any] = json.loads(raw)
+    return body
 
 
 @asynccontextmanager

@@ -7,7 +7,9 @@ import pytest
 from aiohttp import ClientSession
 
 from bot.local import LocalSlack
+from tests.contract.slack_cards import button, home, modal, posted
 from tests.contract.slack_receiver import client_of, receiving
+from tests.support import eventually
 
 
 @pytest.fixture
@@ -25,6 +27,12 @@ async def http(slack: LocalSlack) -> AsyncIterator[ClientSession]:
 async def post(http: ClientSession, action: str, **body: Any) -> tuple[int, dict[str, Any]]:
     async with http.post(action, json=body) as response:
         return response.status, await response.json()
+
+
+async def state_of(http: ClientSession) -> dict[str, Any]:
+    async with http.get("state") as response:
+        state: dict[str, Any] = await response.json()
+        return state
 
 
 async def test_message_edit_delete(slack: LocalSlack, http: ClientSession):
@@ -52,7 +60,7 @@ async def test_refusals(http: ClientSession):
     )
     status, answer = await post(http, "message", channel="general", user="ada", txt="hi")
     assert (status, answer["error"]) == (422, "invalid_body")
-    async with http.post("click", json={}) as response:
+    async with http.post("nothing", json={}) as response:
         assert response.status == 404
 
 
@@ -63,6 +71,62 @@ async def test_only_json_on_loopback_names(http: ClientSession):
         assert response.status == 403
     async with http.get("state", headers={"Host": "evil.example"}) as response:
         assert response.status == 403
+
+
+async def test_pressing_filling_in_and_closing(slack: LocalSlack, http: ClientSession):
+    client = client_of(slack)
+    async with receiving(slack) as receiver:
+
+        @receiver.app.action("approve")
+        async def on_action(ack: Any, body: dict[str, Any]) -> None:
+            await ack()
+            await client.views_open(trigger_id=body["trigger_id"], view=modal(notify_on_close=True))
+
+        @receiver.app.view("deny")
+        async def on_submission(ack: Any) -> None:
+            await ack(response_action="errors", errors={"reason": "No."})
+
+        @receiver.app.view_closed("deny")
+        async def on_closed(ack: Any) -> None:
+            await ack()
+
+        ts = await posted(client, "C0GENERAL", button("approve"))
+        status, clicked = await post(http, "click", user="ada", on=ts, text="Approve", times=1)
+        assert status == 200
+        assert clicked["clicks"][0]["failure"] is None
+        await eventually(lambda: slack.open_views("ada"))
+        shown = (await state_of(http))["views"][slack.users["ada"]][0]
+        assert shown["callback_id"] == "deny"
+        _, sent = await post(http, "submit", user="ada", view=shown["id"], values={"text": "x"})
+        assert sent["status"] == 200
+        shown = (await state_of(http))["views"][slack.users["ada"]][0]
+        assert (shown["values"], shown["errors"]) == ({"reason": {"text": "x"}}, {"reason": "No."})
+        assert await post(http, "close_view", user="ada", view=shown["id"]) == (
+            200,
+            {"ok": True, "sent": True},
+        )
+        assert (await state_of(http))["views"] == {}
+        refused = await post(http, "submit", user="ada", view=shown["id"])
+        assert refused == (404, {"ok": False, "error": "view_not_found"})
+    slack.request_url = None
+    await post(http, "click", user="ada", on=ts, text="Approve")
+    [warned] = (await state_of(http))["warnings"]
+    assert (warned["user"], warned["on"]) == (slack.users["ada"], ts)
+
+
+async def test_homes_groups_and_accounts(slack: LocalSlack, http: ClientSession):
+    await client_of(slack).views_publish(user_id=slack.users["ada"], view=home())
+    assert await post(http, "home", user="ada") == (200, {"ok": True})
+    _, group = await post(http, "usergroup", handle="fresh", users=["ada", "U0GRACE"])
+    assert group["users"] == ["U0ADA", "U0GRACE"]
+    _, user = await post(http, "user", user="linus", deleted=True, kind="guest")
+    assert user == {"ok": True, "id": "U0LINUS", "deleted": True, "kind": "guest"}
+    state = await state_of(http)
+    assert list(state["home_views"]) == [slack.users["ada"]]
+    assert group["id"] in [one["id"] for one in state["usergroups"]]
+    said = await slack.say("ada", "general", "hi")
+    _, chosen = await post(http, "shortcut", user="grace", ts=said.ts, callback_id="ask")
+    assert chosen["trigger_id"]
 
 
 async def test_faults_and_clock(slack: LocalSlack, http: ClientSession):
@@ -125,6 +189,23 @@ async def test_openapi_describes_the_routes(http: ClientSession):
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
         f"/_control/{name}"
-        for name in "message edit delete stop fault clock reset request_url state".split()  # noqa: SIM905
+        for name in [
+            "message",
+            "edit",
+            "delete",
+            "stop",
+            "fault",
+            "clock",
+            "reset",
+            "request_url",
+            "state",
+            "click",
+            "submit",
+            "close_view",
+            "home",
+            "shortcut",
+            "usergroup",
+            "user",
+        ]
     }
     assert "stale" in str(document["components"]["schemas"]["FaultBody"])

@@ -392,3 +392,28 @@ async def test_bolt_in_socket_mode(slack: LocalSlack):
     # What the app could not keep it did not acknowledge, and so it came again.
     assert heard == [("hi", ["0"]), ("hi", ["1"])]
     assert [one.status for one in slack.deliveries] == [0, 200]
+
+
+# ------------------------------------------------------------------- submissions
+
+
+async def test_a_submission_is_answered_in_its_acknowledgement(slack: LocalSlack):
+    slack.socket_mode = True
+    view = {
+        "type": "modal",
+        "title": {"type": "plain_text", "text": "Deny"},
+        "submit": {"type": "plain_text", "text": "Send"},
+        "blocks": [{"type": "divider", "block_id": "line"}],
+    }
+    trigger_id = slack.workspace.surfaces.trigger(slack.users["ada"], slack.team_id)
+    opened = await client_of(slack).views_open(trigger_id=trigger_id, view=view)
+    async with linked(slack) as link, asyncio.TaskGroup() as group:
+        sent = group.create_task(slack.submit("ada", opened["view"]["id"]))
+        envelope = await link.next()
+        assert envelope["payload"]["type"] == "view_submission"
+        assert envelope["accepts_response_payload"] is True
+        again = {"response_action": "update", "view": view | {"callback_id": "second"}}
+        answer = {"envelope_id": envelope["envelope_id"], "payload": again}
+        await link.socket.send_json(answer)
+        assert (await sent).failure is None
+    assert [one.body["callback_id"] for one in slack.open_views("ada")] == ["second"]

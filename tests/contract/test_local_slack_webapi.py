@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, FormData
-from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.local import LocalSlack
 from bot.local.workspace import SCOPES
+from tests.contract.slack_modals import error, refused
 from tests.contract.slack_receiver import client_of
 
 
@@ -27,18 +27,6 @@ def client(slack: LocalSlack) -> AsyncWebClient:
 @pytest.fixture
 def general(slack: LocalSlack) -> str:
     return slack.channels["general"]
-
-
-async def refused(call: Awaitable[Any]) -> Any:
-    with pytest.raises(SlackApiError) as caught:
-        await call
-    response: Any = caught.value.response
-    return response
-
-
-async def error(call: Awaitable[Any]) -> str:
-    name: str = (await refused(call))["error"]
-    return name
 
 
 async def test_auth_test_and_its_scopes_header(slack: LocalSlack, client: AsyncWebClient):
@@ -78,8 +66,8 @@ async def test_scopes_are_checked_by_the_kind_of_conversation():
 
 
 async def test_unknown_methods_are_counted(slack: LocalSlack, client: AsyncWebClient):
-    assert await error(client.api_call("views.open", json={})) == "unknown_method"
-    assert slack.unknown_methods == {"views.open": 1}
+    assert await error(client.api_call("calls.add", json={})) == "unknown_method"
+    assert slack.unknown_methods == {"calls.add": 1}
 
 
 async def test_post_answers_with_the_message(
@@ -369,7 +357,7 @@ async def test_users_and_bots(slack: LocalSlack, client: AsyncWebClient):
 async def test_conversations(slack: LocalSlack, client: AsyncWebClient, general: str):
     info = (await client.conversations_info(channel=general, include_num_members=True))["channel"]
     assert (info["name"], info["is_channel"], info["is_member"]) == ("general", True, True)
-    assert info["num_members"] == 7
+    assert info["num_members"] == 9
     shared = await client.conversations_info(channel=slack.channels["shared"])
     assert shared["channel"]["is_ext_shared"]
     assert len(shared["channel"]["shared_team_ids"]) == 2
@@ -378,7 +366,7 @@ async def test_conversations(slack: LocalSlack, client: AsyncWebClient, general:
     page = await client.conversations_members(channel=general, limit=5)
     cursor = page["response_metadata"]["next_cursor"]
     rest = await client.conversations_members(channel=general, limit=5, cursor=cursor)
-    assert len({*page["members"], *rest["members"]}) == 7
+    assert len({*page["members"], *rest["members"]}) == 9
 
 
 async def test_conversations_open(slack: LocalSlack, client: AsyncWebClient):
