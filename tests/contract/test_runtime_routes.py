@@ -53,6 +53,66 @@ async def test_agents(bench):
         await agents.retrieve("agent_none")
 
 
+async def test_an_update_of_an_agent_replaces_what_it_names_and_keeps_the_rest(bench):
+    agents = bench.client.beta.agents
+    tools = [
+        {"type": "agent_toolset_20260401", "configs": [{"name": "bash", "enabled": False}]},
+        {"type": "custom", "name": "t", "description": "d", "input_schema": {"type": "object"}},
+    ]
+    fields = {"system": "Be kind.", "tools": tools, "metadata": {"a": "b", "c": "d"}}
+    made = await agents.create(model="claude-opus-5-5", name="A", **fields)
+    kept = await agents.update(made.id, description="D", metadata={"a": None, "e": "f"})
+    assert [t.to_dict() for t in kept.tools] == [t.to_dict() for t in made.tools]
+    assert (kept.system, kept.metadata) == ("Be kind.", {"c": "d", "e": "f"})
+    fewer = await agents.update(made.id, version=2, tools=tools[1:])
+    assert [t.type for t in fewer.tools] == ["custom"]
+    cleared = await agents.update(made.id, tools=None, system=None, description="")
+    assert (cleared.tools, cleared.system, cleared.description) == ([], None, None)
+    assert [len(one.tools) async for one in agents.versions.list(made.id)] == [0, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("tools", "says"),
+    [
+        ([{"type": "spoon"}], "tools\\[0\\].type"),
+        ([{"type": "custom", "name": "a b"}], "tools\\[0\\].name"),
+        ([{"type": "custom", "name": "a"}], "description"),
+        ([{"type": "custom", "name": "a", "description": "d"}], "input_schema"),
+        (
+            [
+                {
+                    "type": "custom",
+                    "name": "a",
+                    "description": "d",
+                    "input_schema": {"type": "object"},
+                }
+            ]
+            * 2,
+            "unique",
+        ),
+        ([{"type": "agent_toolset_20260401"}] * 257, "at most 256"),
+    ],
+    ids=["type", "name", "description", "schema", "twice", "many"],
+)
+async def test_tools_that_the_platform_does_not_take(bench, tools, says):
+    agents = bench.client.beta.agents
+    with pytest.raises(anthropic.BadRequestError, match=says):
+        await agents.create(model="claude-opus-5-5", name="A", tools=tools)
+    with pytest.raises(anthropic.BadRequestError, match=says):
+        await agents.update(bench.agent_id, tools=tools)
+    assert (await agents.retrieve(bench.agent_id)).version == 1
+
+
+async def test_a_server_that_no_tool_uses_is_refused(bench):
+    server = {"type": "url", "name": "jira", "url": "https://mcp.example.com"}
+    agents = bench.client.beta.agents
+    with pytest.raises(anthropic.BadRequestError, match="jira"):
+        await agents.update(bench.agent_id, mcp_servers=[server])
+    used = [{"type": "mcp_toolset", "mcp_server_name": "jira"}]
+    changed = await agents.update(bench.agent_id, mcp_servers=[server], tools=used)
+    assert [one.name for one in changed.mcp_servers] == ["jira"]
+
+
 async def test_environments(bench):
     environments = bench.client.beta.environments
     made = await environments.create(name="E", description="d", metadata={"k": "v"})

@@ -144,6 +144,16 @@ async def test_a_denied_call_gets_a_result_and_the_agent_goes_on(bench):
     assert (await bench.texts(session_id))[-1] == "create_issue was denied: Not in production."
 
 
+async def test_a_subagents_call_is_told_to_the_session_and_answered_by_its_id(bench):
+    session_id, (asked,) = await wait_asking(bench, "!ask sub")
+    (made,) = await bench.history(session_id, types=["session.thread_created"])
+    (use,) = await bench.history(session_id, types=["agent.tool_use"])
+    assert (use.id, use.session_thread_id) == (asked, made.session_thread_id)
+    await bench.send(session_id, confirm(asked))
+    await bench.idle(session_id)
+    assert (await bench.texts(session_id))[-1] == "bash was allowed and ran."
+
+
 async def test_seven_asks_show_a_window_of_five(bench):
     session_id, asked = await wait_asking(bench, "!ask7")
     uses = [e.id for e in await bench.history(session_id, types=["agent.tool_use"])]

@@ -3,8 +3,10 @@
 import pytest
 from hypothesis import given, strategies as st
 
+from router import redaction
 from router.runtime.local.brain import (
     Answer,
+    Call,
     Decision,
     Stop,
     Trouble,
@@ -101,12 +103,52 @@ def test_numbers_have_an_end(said):
         ("!ask7", 7, "tool", "bash", True),
         ("!custom", 1, "custom", "lookup_order", True),
         ("!escalate why?", 1, "custom", "escalate_to_human", True),
+        ("!escalate why? | a | b", 1, "custom", "escalate_to_human", True),
+        ("!ask secret", 1, "tool", "bash", True),
+        ("!ask long", 1, "tool", "write", True),
+        ("!ask sub", 1, "tool", "bash", True),
+        ("!ask sub jira.create", 1, "mcp", "create", True),
     ],
 )
 def test_words_that_call_tools(said, count, kind, name, waits):
     step = script([said])[0]
     assert isinstance(step, Answer)
     assert [(c.kind, c.name, c.waits) for c in step.calls] == [(kind, name, waits)] * count
+
+
+def the_call(said: str) -> Call:
+    (step,) = script([said])
+    assert isinstance(step, Answer)
+    (call,) = step.calls
+    return call
+
+
+@pytest.mark.parametrize(
+    ("said", "question", "choices"),
+    [
+        ("!escalate", "May I go on?", None),
+        ("!escalate why?", "why?", None),
+        ("!escalate Which? | The first | The second ", "Which?", ["The first", "The second"]),
+        ("!escalate Which? | | b", "Which?", ["b"]),
+        ("!escalate Which? | ", "Which?", None),
+        ("!escalate | a", "May I go on?", ["a"]),
+    ],
+)
+def test_a_question_may_have_choices(said, question, choices):
+    asked = the_call(said).input
+    assert (asked["question"], asked.get("choices")) == (question, choices)
+    assert asked["context"]
+
+
+def test_arguments_that_look_secret_or_are_long_and_calls_of_a_subagent():
+    secret = the_call("!ask secret").input
+    hidden = redaction.shown(secret)
+    assert (hidden["password"], hidden["env"]["API_KEY"]) == (redaction.HIDDEN,) * 2
+    assert (hidden["env"]["REGION"], hidden["command"][:4]) == ("eu", "curl")
+    assert "EXAMPLE" in str(secret)
+    assert "EXAMPLE" not in str(hidden)
+    assert len(the_call("!ask long").input["content"]) == 5000
+    assert (the_call("!ask sub").sub, the_call("!ask").sub) == (True, False)
 
 
 def test_the_closing_names_every_decision():

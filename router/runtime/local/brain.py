@@ -8,9 +8,14 @@ It obeys the first `!word` found in the user's text and otherwise answers quotin
 | `!long [n]` | a long Markdown answer of n kilobytes (6, at most 1,024): headings, lists, tables, code fences |
 | `!tool [name]` | a built-in tool call that is allowed, between two texts (`bash`); `server.tool` is a call over MCP |
 | `!ask [name]` | one call that waits for a confirmation (`bash`; `server.tool` as above) |
+| `!ask secret` | such a call with an API key, a password and a token in its arguments |
+| `!ask long` | such a call with 5,000 characters of arguments |
+| `!ask slow` | such a call whose end is told slowly |
+| `!ask sub [name]` | such a call of a subagent's |
 | `!ask7` | seven such calls at once |
 | `!custom` | a call of the custom tool `lookup_order` |
 | `!escalate question` | a call of the custom tool `escalate_to_human` with question and context |
+| `!escalate question \| a \| b` | the same with choices |
 | `!slow [seconds] [n]` | an answer that takes its time (3 s), of n kilobytes as `!long` if asked for |
 | `!slow seconds words` | quotes the words, slowly |
 | `!error [kind] [type]` | an error: `retrying` (then it answers), `exhausted` (the default), `terminal`; of a `session.error` type if asked for |
@@ -24,7 +29,7 @@ messages of one turn are read as one text. Everything here is pure: the same tex
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from router.runtime.local.wire import Json
@@ -42,6 +47,16 @@ _TOOL_INPUTS: dict[str, Json] = {
     "grep": {"pattern": "order", "path": "/workspace"},
     "web_fetch": {"url": "https://example.com/"},
     "web_search": {"query": "example"},
+}
+# What looks like secrets, and is none: for whoever shows arguments to people.
+_SECRET_INPUT: Json = {
+    "command": "curl -H 'Authorization: Bearer sk-ant-api03-0000000000EXAMPLE' example.com",
+    "env": {"API_KEY": "key-0000000000-EXAMPLE", "REGION": "eu"},
+    "password": "correct horse EXAMPLE",
+}
+_LONG_INPUT: Json = {
+    "file_path": "/workspace/long.md",
+    "content": "".join(f"Line {n:03} of a long file.\n" for n in range(1, 201))[:5000],
 }
 # SDK/types/beta/sessions/beta_managed_agents_session_error_event.py
 ERRORS = {
@@ -94,13 +109,17 @@ def section_{n}(rows: list[str]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One tool call; `ask` ones and custom ones wait for an answer from outside."""
+    """One tool call; `ask` ones and custom ones wait for an answer from outside.
+
+    `sub`: a subagent makes it, in a thread of its own.
+    """
 
     kind: Literal["tool", "mcp", "custom"]
     name: str
     input: Json
     ask: bool = False
     server: str = ""
+    sub: bool = False
 
     @property
     def waits(self) -> bool:
@@ -165,7 +184,10 @@ def script(texts: Sequence[str]) -> tuple[Step, ...]:
 
 def closing(decisions: Sequence[Decision]) -> Answer:
     """What the agent says once everything it waited for is answered."""
-    return Answer(" ".join(_told(decision) for decision in decisions))
+    text = " ".join(_told(decision) for decision in decisions)
+    if any(decision.name == "slow" for decision in decisions):
+        return Answer(f"{text} {_SLOW_TEXT}", seconds=_SLOW_SECONDS)
+    return Answer(text)
 
 
 def pieces(text: str, most: int = 24) -> list[str]:
@@ -212,7 +234,16 @@ def _tool(rest: str) -> tuple[Step, ...]:
 
 
 def _ask(rest: str) -> tuple[Step, ...]:
-    return (Answer("This needs a confirmation.", (_call(rest, ask=True),)),)
+    match _first(rest):
+        case "secret":
+            call = Call("tool", "bash", _SECRET_INPUT, ask=True)
+        case "long":
+            call = Call("tool", "write", _LONG_INPUT, ask=True)
+        case "sub":
+            call = replace(_call(rest.partition(" ")[2], ask=True), sub=True)
+        case _:
+            call = _call(rest, ask=True)
+    return (Answer("This needs a confirmation.", (call,)),)
 
 
 def _ask_seven(_rest: str) -> tuple[Step, ...]:
@@ -230,10 +261,13 @@ def _custom(_rest: str) -> tuple[Step, ...]:
 
 
 def _escalate(rest: str) -> tuple[Step, ...]:
-    arguments = {
-        "question": rest or "May I go on?",
+    question, *choices = [part.strip() for part in rest.split("|")]
+    arguments: Json = {
+        "question": question or "May I go on?",
         "context": "The user asked for a person to decide.",
     }
+    if any(choices):
+        arguments["choices"] = [choice for choice in choices if choice]
     return (Answer("", (Call("custom", "escalate_to_human", arguments),)),)
 
 

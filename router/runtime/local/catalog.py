@@ -6,6 +6,7 @@ from aiohttp import web
 
 from router.runtime.local.model import Agent
 from router.runtime.local.paging import CREATED_AT, Query, cut_page
+from router.runtime.local.toolbox import check_toolbox
 from router.runtime.local.wire import (
     ApiError,
     Json,
@@ -73,6 +74,7 @@ class Catalog:
         agent: Json = {"type": "agent", "id": new_id("agent"), "version": 1}
         agent |= _AGENT_DEFAULTS | _given(body, _AGENT_DEFAULTS) | _model_and_name(body)
         agent |= {"created_at": at, "updated_at": at, "archived_at": None}
+        check_toolbox(agent)
         self._world.put_agent(Agent([agent]))
         return web.json_response(agent)
 
@@ -88,15 +90,19 @@ class Catalog:
         return web.json_response(agent.latest if version is None else agent_version(agent, version))
 
     async def update_agent(self, request: web.Request) -> web.Response:
-        """POST /v1/agents/{id}: a new version; `version` is an optimistic lock (409)."""
+        """POST /v1/agents/{id}: a new version; `version` is an optimistic lock (409).
+
+        What is left out stays, null clears it; metadata is patched, all else replaced whole.
+        """
         known = {"model", "name", "version", *_AGENT_DEFAULTS}
         body = _fields(await read_object(request), known)
         agent = self._world.agent(request.match_info["agent_id"])
         if agent.latest["archived_at"] is not None:
             raise bad_request(f"Agent {agent.latest['id']} is archived.")
-        if body.get("version") not in {None, agent.latest["version"]}:
+        if body.get("version") not in (None, agent.latest["version"]):
             raise ApiError(409, f"The agent is at version {agent.latest['version']}.")
-        changed = agent.latest | _given(body, _AGENT_DEFAULTS) | _model_and_name(body)
+        changed = agent.latest | _replaced(agent.latest, body) | _model_and_name(body)
+        check_toolbox(changed)
         changed |= {"version": agent.latest["version"] + 1, "updated_at": stamp(now_us())}
         self._world.put_agent(Agent([*agent.versions, changed]))
         return web.json_response(changed)
@@ -214,6 +220,16 @@ def _fields(body: Json, known: set[str]) -> Json:
 
 def _given(body: Json, names: Any) -> Json:
     return {name: body[name] for name in names if body.get(name) is not None}
+
+
+def _replaced(agent: Json, body: Json) -> Json:
+    """The fields of an agent that an update names, as they are after it."""
+    named = {name: body[name] for name in _AGENT_DEFAULTS if name in body}
+    if isinstance(patch := named.get("metadata"), dict):
+        patched = agent["metadata"] | patch
+        named["metadata"] = {key: value for key, value in patched.items() if value is not None}
+    cleared = {name: _AGENT_DEFAULTS[name] for name, value in named.items() if value in (None, "")}
+    return named | cleared
 
 
 def _model_and_name(body: Json) -> Json:

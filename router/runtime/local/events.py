@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -91,8 +92,9 @@ class Events:
         )
         listener = self._world.hub.open(session.id, frozenset(wanted))
         try:
-            await response.prepare(request)
-            await self._relay(request, response, listener)
+            with suppress(ConnectionResetError):  # the reader has gone, in the middle of a write
+                await response.prepare(request)
+                await self._relay(request, response, listener)
         finally:
             self._world.hub.close(listener)
         return response

@@ -4,7 +4,7 @@ from router.runtime.local.brain import ERRORS, Answer, Call, Decision, heard
 from router.runtime.local.log import Entry
 from router.runtime.local.model import Held, Session
 from router.runtime.local.pace import Pace
-from router.runtime.local.wire import Json
+from router.runtime.local.wire import Json, new_id
 
 _NO_TOKENS = {
     "input_tokens": 0,
@@ -191,15 +191,24 @@ def _use(session: Session, call: Call) -> str:
     if call.kind == "custom":
         return session.log.emit("agent.custom_tool_use", name=call.name, input=call.input)
     permission = "ask" if call.ask else "allow"
+    thread: Json = {"session_thread_id": _subthread(session)} if call.sub else {}
     server: Json = {"mcp_server_name": call.server} if call.kind == "mcp" else {}
     return session.log.emit(
         "agent.tool_use" if call.kind == "tool" else "agent.mcp_tool_use",
         **server,
+        **thread,
         name=call.name,
         input=call.input,
         evaluated_permission=permission,
         evaluation={"type": f"always_{permission}"},
     )
+
+
+def _subthread(session: Session) -> str:
+    """The thread of a new subagent, whose blocking calls are told to the session's stream too."""
+    thread_id = new_id("sthr")
+    session.log.emit("session.thread_created", session_thread_id=thread_id, agent_name="Researcher")
+    return thread_id
 
 
 def _result(session: Session, event_id: str, call: Call, text: str, *, failed: bool) -> None:
