@@ -1,15 +1,16 @@
 """The errors that Slack's reference lists, by what they are about (docs.slack.dev/reference/methods)."""
 
 # What every method may say, and what becomes of a durable write that meets it.
-TRY_AGAIN = (
+UNCLEAR = (
     "fatal_error",
     "internal_error",
     "org_login_required",
-    "ratelimited",
     "request_timeout",
     "service_unavailable",
     "team_added_to_org",
 )
+LIMITED = ("message_limit_exceeded", "rate_limited", "ratelimited")
+TRY_AGAIN = (*UNCLEAR, *LIMITED)
 TOKEN = ("account_inactive", "invalid_auth", "not_authed", "token_expired")  # revoked: test_circuit
 NEVER = (
     "access_denied",
@@ -57,7 +58,6 @@ CHANNEL = (
     "too_many_attachments",
     "too_many_contact_cards",
 )
-TOO_MUCH = ("message_limit_exceeded", "rate_limited")
 BAD_BLOCKS = (
     "invalid_blocks",
     "invalid_blocks_format",
@@ -126,4 +126,19 @@ SESSION = (
     "thread_ts_required",
     "user_not_found",
 )
-TOLD = ("invalid_attachments", "msg_too_long", "user_not_in_channel")
+TOLD = (
+    *BAD_BLOCKS[:3],
+    "cannot_reply_to_message",
+    "channel_not_found",
+    "invalid_attachments",
+    "is_archived",
+    "messages_tab_disabled",
+    "msg_too_long",
+    "no_text",
+    "not_in_channel",
+    "restricted_action",
+    "too_many_attachments",
+    "user_not_in_channel",
+)
+DELETED = ("cant_delete_message", "channel_not_found", "message_not_found")
+PERSON = ("too_many_users", "user_not_found", "user_not_visible")

@@ -15,8 +15,6 @@ from store import sessions
 from tests.harness import TIMING, World
 from tests.support import eventually
 
-pytestmark = pytest.mark.long
-
 QUICK = replace(TIMING, settle=0.3, grace=0.05, quiet=0.4)
 
 REFUSALS = ["unauthorized", "unpaid", "forbidden", "too_large", "refused"]
@@ -37,6 +35,8 @@ ROUTES = {
     "events.stream": [*ANY, "gone", "cut_stream", "duplicate", "reorder", "unknown_event"],
 }
 MATRIX = [(route, kind) for route, kinds in ROUTES.items() for kind in kinds]
+# One of each sort is tried by every run; a send meets all of them there (test_runtime_routes).
+SHORT = {"drop_before", "drop_after", "unavailable", "refused", "gone"}
 STREAMED = ["session.status_running", "user.message", "agent.message", "session.status_idle"]
 
 # What a request of the route is made for, where not every conversation makes one.
@@ -44,6 +44,10 @@ BROUGHT_ABOUT_BY = {
     "sessions.list": ("drop_after", "sessions.create"),
     "sessions.retrieve": ("refused", "events.send"),
 }
+
+
+def is_short(route: str, kind: str) -> bool:
+    return kind in SHORT and route != "events.send"
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +116,11 @@ async def conversation(here: World, fault: ActiveFault, kind: str) -> Message:
 
 @pytest.mark.parametrize(
     ("route", "kind"),
-    [one for one in MATRIX if one[0] not in ("sessions.update", "sessions.archive")],
+    [
+        pytest.param(*one, marks=[] if is_short(*one) else [pytest.mark.long])
+        for one in MATRIX
+        if one[0] not in ("sessions.update", "sessions.archive")
+    ],
 )
 async def test_a_message_that_meets(here: World, route: str, kind: str):
     if route in BROUGHT_ABOUT_BY:
@@ -124,6 +132,7 @@ async def test_a_message_that_meets(here: World, route: str, kind: str):
     assert fault.hits == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("event", STREAMED)
 @pytest.mark.parametrize("kind", ["cut_stream", "duplicate", "reorder"])
 async def test_a_stream_that_meets(here: World, kind: str, event: str):
@@ -133,6 +142,7 @@ async def test_a_stream_that_meets(here: World, kind: str, event: str):
     assert here.bot_posts(asked.channel, asked.ts) == [answer("hello"), answer("again")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["duplicate", "reorder"])
 async def test_a_stream_on_which_all_events_meet(here: World, kind: str):
     fault = order(here, "events.stream", kind, times=None)
@@ -148,6 +158,7 @@ async def talked(here: World) -> Message:
     return asked
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ROUTES["sessions.update"])
 async def test_a_rename_that_meets(here: World, kind: str):
     async with here.app(timing=QUICK):
@@ -161,6 +172,7 @@ async def test_a_rename_that_meets(here: World, kind: str):
     assert (await here.session())["title"] == "Release"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ROUTES["sessions.archive"])
 async def test_an_archive_that_meets(here: World, kind: str):
     async with here.app(timing=QUICK):

@@ -1,7 +1,8 @@
 """Every error that Slack's reference lists for what we call: one exact reply, or one that is buried.
 
 A delivery that can never succeed is seen by operators and holds nobody up. The errors are those of
-docs.slack.dev/reference/methods/…, as its pages of August 2026 have them.
+docs.slack.dev/reference/methods/…, as its pages of August 2026 have them. All cases of a test run in
+one process and one workspace, each in a channel of its own.
 """
 
 from typing import Any
@@ -9,177 +10,99 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bot import delivery, outcome
 from bot.app import App
 from bot.doctor import examine
-from bot.local.model import Message
-from router.errors import ConfigurationError
+from tests.flows.slack_cases import CALM, STATUS, Cases, refusing, share_a_workspace
 from tests.flows.slack_errors import (
     BAD_BLOCKS,
     CHANGED,
     CHANNEL,
+    DELETED,
+    LIMITED,
     NEVER,
     OF_NOTHING,
-    REACTED,
-    REACTED_ALREADY,
     READ,
-    SESSION,
     STREAM,
     TOKEN,
-    TOLD,
-    TOO_MUCH,
     TRY_AGAIN,
+    UNCLEAR,
 )
-from tests.flows.streams import (
-    APPEND,
-    LIST,
-    POST,
-    START,
-    STOP,
-    UPDATE,
-    ask,
-    calls,
-    messages,
-    quicken,
-    said,
-)
-from tests.harness import World, shown
+from tests.flows.streams import APPEND, LIST, POST, START, STOP, UPDATE, said
+from tests.harness import World
 from tests.support import eventually
 
-pytestmark = pytest.mark.long
-
-DELETE, TELL, STATUS = "chat.delete", "chat.postEphemeral", "agents.sessions.setStatus"
-REACT, UNREACT, WHO = "reactions.add", "reactions.remove", "users.info"
-SLOW = "!slow 0.4"
-
-TROUBLE: tuple[dict[str, Any], ...] = (
-    {"kind": "drop_before"},
-    {"kind": "drop_after"},
-    {"kind": "error_before", "status": 500},
-    {"kind": "error_before", "status": 503},
-    {"kind": "error_after", "status": 500},
-    {"kind": "error_after", "status": 504},
-    {"kind": "stall_before", "seconds": 0.6},
-    {"kind": "stall_after", "seconds": 600},
-    {"kind": "ratelimit", "retry_after": 1},
-)
+DELETE, WHO = "chat.delete", "users.info"
+SLOW = "!slow 12"
+HELLO = ['You said: "hello"']
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What failed is tried again at once, also where Slack does not say when."""
-    quicken(monkeypatch)
-    monkeypatch.setattr(outcome, "_LIMITED_SECONDS", 0.05)
-    monkeypatch.setattr(delivery, "_NO_PERMIT_SECONDS", 0.05)
+def _shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    share_a_workspace(monkeypatch)
 
 
-async def say(here: World, text: str, thread: Message | None = None) -> Message:
-    root = thread.ts if thread else None
-    return await here.slack.say("ada", here.slack.dm("ada"), text, thread_ts=root)
+def one_each(cases: Cases, text: str) -> dict[str, list[str]]:
+    return cases.all_alike([said(text)])
 
 
-async def buried(here: World) -> list[str]:
-    """The reasons of what was buried since the last time."""
-    rows = await here.rows(
-        "UPDATE slack_outbox SET ended_at = now() - interval '2 days'"
-        " WHERE state = 'dead' AND ended_at > now() - interval '1 day' RETURNING error"
-    )
-    return [row["error"] for row in rows]
-
-
-async def the_one_reply(here: World, asked: Message, text: str) -> None:
-    """What a person sees at the end is the exact text, in one message."""
-    await eventually(lambda: shown_in(here, asked)[-1:] == [text], 15, f"{text!r}")
-    await here.at_rest()
-    assert shown_in(here, asked) == [text]
-
-
-def shown_in(here: World, asked: Message) -> list[str]:
-    return [shown(message) for message in messages(here, asked)]
-
-
-async def two_in(here: World, asked: Message) -> None:
-    await eventually(lambda: len(messages(here, asked)) == 2)
-
-
-async def goes_on(here: World, asked: Message) -> None:
-    """The thread's next message is answered; what was buried before stays unsaid."""
-    before = len(messages(here, asked))
-    await say(here, "next", asked)
-    await eventually(lambda: shown_in(here, asked)[before:] == ['You said: "next"'])
-    await here.at_rest()
+async def nothing_buried(cases: Cases) -> None:
+    assert await cases.buried() == cases.all_alike([])
 
 
 # ------------------------------------------------------------------ chat.postMessage
 
 
-@pytest.mark.parametrize("errors", [TRY_AGAIN, TOO_MUCH, OF_NOTHING], ids=" ".join)
-async def test_a_post_that_may_succeed_later_is_made_again(here: World, errors: tuple[str, ...]):
-    async with here.app():
-        for error in errors:
-            here.slack.fault("api_error", method=POST, error=error)
-            asked = await say(here, error)
-            await the_one_reply(here, asked, f'You said: "{error}"')
-    assert await buried(here) == []
-    assert calls(here)[POST] == 2 * len(errors)
+async def test_a_post_that_may_succeed_later_is_made_again(here: World):
+    async with here.app(timing=CALM):
+        cases = refusing(here, POST, (*UNCLEAR, *LIMITED, *OF_NOTHING))
+        await cases.ask("hello")
+        assert cases.shown == cases.all_alike(HELLO)
+        await nothing_buried(cases)
+        await cases.goes_on()
+    looks = {error: 2 if error in UNCLEAR else 0 for error in cases}
+    assert cases.each(lambda case: case.calls[LIST]) == looks
+    assert cases.each(lambda case: case.calls[POST]) == dict.fromkeys(cases, 3)
 
 
 async def test_a_post_whose_blocks_slack_does_not_take_loses_no_word(here: World):
-    async with here.app():
-        for error in BAD_BLOCKS:
-            here.slack.fault("api_error", method=POST, error=error)
-            asked = await say(here, error)
-            assert await here.answers(asked.channel, asked.ts, 1) == [f'You said: "{error}"']
-    assert await buried(here) == []
-
-
-def by(errors: tuple[str, ...], count: int) -> list[tuple[str, ...]]:
-    """So many at a time: a test for each error would take its time to start."""
-    return [errors[begin : begin + count] for begin in range(0, len(errors), count)]
-
-
-@pytest.mark.parametrize("errors", by((*CHANNEL, *NEVER, *TOKEN), 9), ids=lambda e: e[0])
-async def test_a_post_that_can_never_succeed_is_buried_and_the_thread_goes_on(
-    here: World, errors: tuple[str, ...]
-):
-    async with here.app():
-        for error in errors:
-            here.slack.fault("api_error", method=POST, error=error)
-            asked = await say(here, "hello")
-            await eventually(lambda: dead(here), says=error)
-            await here.at_rest()
-            assert (await buried(here), shown_in(here, asked)) == ([error], [])
-            await goes_on(here, asked)
-
-
-async def dead(here: World) -> bool:
-    return bool(
-        await here.rows(
-            "SELECT FROM slack_outbox WHERE state = 'dead' AND ended_at > now() - interval '1 day'"
-        )
+    async with here.app(timing=CALM):
+        cases = refusing(here, POST, BAD_BLOCKS)
+        await cases.ask("!long 8")
+        await nothing_buried(cases)
+    assert cases.each(lambda case: ["blocks" in post.args for post in case.of(POST)]) == (
+        cases.all_alike([True, False])
     )
+    for (text,) in cases.shown.values():
+        assert text.startswith("# A long answer\n\n## Section 1\n")
+        assert text.endswith("That is all.")
 
 
-async def test_what_was_buried_is_seen_by_doctor_and_on_the_metrics_page(here: World):
-    errors = CHANNEL[:3]
-    async with here.app():
-        for count, error in enumerate(errors, start=1):
-            here.slack.fault("api_error", method=POST, error=error)
-            await say(here, "hello")
-            await until_dead(here, count)
-    async with here.app() as app:
-        lines = [f'threadline_dead_deliveries{{error="{error}"}} 1.0' for error in errors]
-        await eventually(lambda: all(line in page(app) for line in lines))
+async def test_a_post_that_can_never_succeed_is_buried_and_seen_and_the_thread_goes_on(
+    here: World,
+):
+    errors = (*CHANNEL, *NEVER, *TOKEN)
+    async with here.app(timing=CALM):
+        cases = refusing(here, POST, errors)
+        await cases.ask("hello")
+        assert cases.shown == cases.all_alike([])
+        assert await cases.buried() == {error: [error] for error in errors}
+        assert cases.each(lambda case: case.calls[POST]) == dict.fromkeys(cases, 1)
+        assert {turn["state"] for turn in await here.turns()} == {"completed"}
+        await cases.goes_on()
+        assert await cases.buried() == {error: [error] for error in errors}
+    await operators_see(here, errors)
+
+
+async def operators_see(here: World, errors: tuple[str, ...]) -> None:
+    """What was buried stands on the metrics page of any process, and the doctor says it."""
+    lines = [f'threadline_dead_deliveries{{error="{error}"}} 1.0' for error in errors]
+    async with here.app(roles=frozenset()) as app:
+        await eventually(lambda: set(lines) <= set(page(app).splitlines()))
     settings = here.settings(database_url=SecretStr(here.dsn))
     (found,) = [one for one in await examine(settings, None) if one.check == "deliveries"]
-    assert all(f"1 × {error}" in found.says for error in errors)
-
-
-async def until_dead(here: World, count: int) -> None:
-    async def are() -> bool:
-        return len(await here.rows("SELECT FROM slack_outbox WHERE state = 'dead'")) == count
-
-    await eventually(are)
+    assert found.state == "warning"
+    counts = found.says.removeprefix("buried in the last day: ").split(", ")
+    assert sorted(counts) == sorted(f"1 × {error}" for error in errors)
 
 
 def page(app: App) -> str:
@@ -191,169 +114,239 @@ def page(app: App) -> str:
 
 @pytest.mark.parametrize("effect", ["drop_before", "drop_after"])
 async def test_a_look_that_may_succeed_later_is_made_again(here: World, effect: Any):
-    async with here.app():
-        for error in TRY_AGAIN:
-            here.slack.fault(effect, method=POST)
-            here.slack.fault("api_error", method=LIST, error=error)
-            asked = await say(here, error)
-            await the_one_reply(here, asked, f'You said: "{error}"')
-    assert await buried(here) == []
+    async with here.app(timing=CALM):
+        cases = refusing(here, LIST, TRY_AGAIN)
+        for case in cases.values():
+            case.fault(effect, POST)
+        await cases.ask("hello")
+        assert cases.shown == cases.all_alike(HELLO)
+        await nothing_buried(cases)
+    posts = 1 if effect == "drop_after" else 2
+    assert cases.each(lambda case: case.calls[POST]) == dict.fromkeys(cases, posts)
 
 
-@pytest.mark.parametrize("errors", by((*READ, *NEVER, *TOKEN), 10), ids=lambda e: e[0])
-async def test_a_post_that_can_not_be_looked_for_is_not_made_twice(
-    here: World, errors: tuple[str, ...]
-):
+async def test_a_post_that_can_not_be_looked_for_is_not_made_twice(here: World):
     """Nobody may look whether it is there: it is buried, and operators hear of it."""
-    async with here.app():
-        for error in errors:
-            here.slack.fault("drop_after", method=POST)
-            here.slack.fault("api_error", method=LIST, error=error)
-            asked = await say(here, "hello")
-            await eventually(lambda: dead(here), says=error)
-            await here.at_rest()
-            assert (await buried(here), shown_in(here, asked)) == ([error], ['You said: "hello"'])
-            await goes_on(here, asked)
+    errors = (*READ, *NEVER, *TOKEN)
+    async with here.app(timing=CALM):
+        cases = refusing(here, LIST, errors)
+        for case in cases.values():
+            case.fault("drop_after", POST)
+        await cases.ask("hello")
+        assert cases.shown == cases.all_alike(HELLO)
+        assert await cases.buried() == {error: [error] for error in errors}
+        await cases.goes_on()
 
 
-# ------------------------------------------------------------------ streams, edits, deletions
+@pytest.mark.parametrize("method", [POST, START])
+async def test_what_a_stale_listing_hides_is_found_at_the_second_look(here: World, method: str):
+    async with here.app(timing=CALM):
+        cases = Cases(here, ["drop_after", "error_after"])
+        cases["drop_after"].fault("drop_after", method)
+        cases["error_after"].fault("error_after", method)
+        for case in cases.values():
+            case.fault("stale", LIST, seconds=600)
+        text = "hello" if method == POST else SLOW
+        await (cases.ask(text) if method == POST else cases.ask_for_a_stream(text))
+        assert cases.shown == one_each(cases, text)
+        await nothing_buried(cases)
+    assert cases.each(lambda case: case.calls[LIST]) == dict.fromkeys(cases, 2)
+    assert cases.each(lambda case: case.calls[method]) == dict.fromkeys(cases, 1)
 
 
-STREAMED = (*TRY_AGAIN, *TOO_MUCH, *CHANNEL, *NEVER, *STREAM, *OF_NOTHING)
-PREVIEWED = {
-    START: (*STREAMED, *BAD_BLOCKS, *TOKEN),
-    APPEND: tuple(e for e in STREAMED if e != "message_not_in_streaming_state"),
-    STOP: (*STREAMED, *BAD_BLOCKS),
-    UPDATE: (*TRY_AGAIN, *CHANGED, *NEVER, *BAD_BLOCKS),
-}
-BATCHES = [(method, some) for method, errors in PREVIEWED.items() for some in by(errors, 12)]
+# ------------------------------------------------------------------ streams
 
 
-@pytest.mark.parametrize(
-    ("method", "errors"), BATCHES, ids=lambda v: v if isinstance(v, str) else v[0]
-)
-async def test_no_error_of_a_preview_costs_a_word(
-    here: World, method: str, errors: tuple[str, ...]
+STREAMED = (*CHANNEL, *NEVER, *STREAM, *OF_NOTHING)
+
+
+def ways(cases: Cases) -> dict[str, tuple[int, int, str | None]]:
+    """How often each answer was posted and looked for, and what its one message is."""
+    return cases.each(
+        lambda case: (case.calls[POST], case.calls[LIST], case.messages[0].streaming_state)
+    )
+
+
+async def test_an_answer_that_can_not_begin_to_stream_is_posted(here: World):
+    async with here.app(timing=CALM):
+        cases = refusing(here, START, (*UNCLEAR, *STREAMED, *BAD_BLOCKS, *TOKEN))
+        await cases.ask_for_a_stream(SLOW)
+        assert cases.shown == one_each(cases, SLOW)
+        await nothing_buried(cases)
+    looks = {error: 2 if error in UNCLEAR else 0 for error in cases}
+    assert ways(cases) == {error: (1, looks[error], None) for error in cases}
+
+
+@pytest.mark.parametrize("error", LIMITED)
+async def test_an_answer_that_may_not_begin_to_stream_now_is_posted(here: World, error: str):
+    async with here.app(timing=CALM):
+        cases = refusing(here, START, (error,))
+        await cases.ask_for_a_stream(SLOW)
+        assert cases.shown == one_each(cases, SLOW)
+    assert ways(cases) == {error: (1, 0, None)}
+
+
+@pytest.mark.long
+async def test_a_stream_that_can_not_grow_ends_as_the_exact_answer(here: World):
+    expired = "message_not_in_streaming_state"  # goes on in a new message: test_streaming
+    async with here.app(timing=CALM):
+        errors = (*TRY_AGAIN, *(e for e in STREAMED if e != expired), *TOKEN)
+        cases = refusing(here, APPEND, errors)
+        await cases.ask_for_a_stream(SLOW)
+        assert cases.shown == one_each(cases, SLOW)
+        await nothing_buried(cases)
+    assert ways(cases) == dict.fromkeys(cases, (0, 0, "completed"))
+
+
+@pytest.mark.long
+async def test_a_stream_that_can_not_be_ended_at_once_ends_as_the_exact_answer(here: World):
+    async with here.app(timing=CALM):
+        cases = refusing(here, STOP, (*TRY_AGAIN, *STREAMED, *BAD_BLOCKS))
+        await cases.ask_for_a_stream(SLOW)
+        assert cases.shown == one_each(cases, SLOW)
+        await nothing_buried(cases)
+    assert ways(cases) == dict.fromkeys(cases, (0, 0, "completed"))
+    assert set(cases.each(lambda case: case.calls[STOP]).values()) <= {2, 3}
+
+
+# ------------------------------------------------------------------ edits, deletions
+
+
+async def test_a_message_that_can_not_take_the_answer_is_replaced_by_one_that_does(here: World):
+    later = (*TRY_AGAIN, "external_channel_migrating", "streaming_state_conflict", "update_failed")
+    async with here.app(timing=CALM):
+        cases = refusing(here, UPDATE, tuple({*TRY_AGAIN, *CHANGED, *NEVER, *BAD_BLOCKS}))
+        await cases.ask_for_a_stream(SLOW)
+        assert cases.shown == one_each(cases, SLOW)
+        await nothing_buried(cases)
+    afresh, again = (1, 0, None), (0, 0, "completed")
+    assert ways(cases) == {error: again if error in later else afresh for error in cases}
+
+
+@pytest.mark.parametrize("method", [STOP, UPDATE])
+async def test_without_a_token_what_was_streamed_stands_and_the_reply_is_buried(
+    here: World, method: str
 ):
-    async with here.app():
-        for error in errors:
-            here.slack.fault("api_error", method=method, error=error)
-            asked = await ask(here, SLOW)
-            await the_one_reply(here, asked, said(SLOW))
-            here.slack.clear_faults()
-    assert await buried(here) == []
+    async with here.app(timing=CALM):
+        cases = refusing(here, method, TOKEN)
+        await cases.ask_for_a_stream(SLOW)
+        assert await cases.buried() == {error: [error] for error in TOKEN}
+        for (text,) in cases.shown.values():
+            assert said(SLOW).startswith(text)
+        await cases.goes_on()
 
 
+@pytest.mark.long
 async def test_a_preview_that_can_not_be_taken_away_costs_no_word(here: World):
-    async with here.app():
-        for error in ("cant_delete_message", "channel_not_found", "message_not_found"):
-            here.slack.fault("api_error", method=UPDATE, error="cant_update_message")
-            here.slack.fault("api_error", method=DELETE, error=error)
-            asked = await ask(here, SLOW)
-            await two_in(here, asked)
-            await here.at_rest()
-            assert shown_in(here, asked)[1:] == [said(SLOW)]
+    async with here.app(timing=CALM):
+        cases = refusing(here, DELETE, (*DELETED, *NEVER))
+        for case in cases.values():
+            case.fault("api_error", UPDATE, error="cant_update_message")
+        await cases.ask_for_a_stream(SLOW)
+        await nothing_buried(cases)
+    for left, text in cases.shown.values():
+        assert said(SLOW).startswith(left)
+        assert text == said(SLOW)
 
 
-@pytest.mark.parametrize("error", TRY_AGAIN)
-async def test_a_preview_is_taken_away_as_soon_as_slack_lets_us(here: World, error: str):
-    async with here.app():
-        here.slack.fault("api_error", method=UPDATE, error="cant_update_message", times=2)
-        here.slack.fault("api_error", method=DELETE, error=error)
-        asked = await ask(here, SLOW)
-        await the_one_reply(here, asked, said(SLOW))
+@pytest.mark.long
+async def test_a_preview_is_taken_away_as_soon_as_slack_lets_us(here: World):
+    async with here.app(timing=CALM):
+        cases = refusing(here, DELETE, TRY_AGAIN)
+        for case in cases.values():
+            case.fault("api_error", UPDATE, error="cant_update_message", times=2)
+        await cases.ask_for_a_stream(SLOW)
+        assert cases.shown == one_each(cases, SLOW)
+        await nothing_buried(cases)
+    assert cases.each(lambda case: case.calls[DELETE]) == dict.fromkeys(cases, 2)
 
 
 # ------------------------------------------------------------------ cuts, 5xx, delays, limits
 
+CUTS: dict[str, dict[str, Any]] = {
+    "drop_before": {"kind": "drop_before"},
+    "drop_after": {"kind": "drop_after"},
+    "500 before": {"kind": "error_before", "status": 500},
+    "503 before": {"kind": "error_before", "status": 503},
+    "500 after": {"kind": "error_after", "status": 500},
+    "504 after": {"kind": "error_after", "status": 504},
+}
+STALLS: dict[str, dict[str, Any]] = {
+    "stalls before": {"kind": "stall_before", "seconds": 1.5},
+    "stalls after": {"kind": "stall_after", "seconds": 600},
+}
+PLAIN, STREAMS = (POST, STATUS, WHO), (START, APPEND, STOP, UPDATE)
 
-@pytest.mark.parametrize("trouble", TROUBLE, ids=lambda t: "-".join(map(str, t.values())))
-async def test_no_trouble_on_the_way_costs_a_word_or_says_one_twice(
-    here: World, trouble: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+
+def troubled(here: World, methods: tuple[str, ...], troubles: dict[str, dict[str, Any]]) -> Cases:
+    """A case for each trouble of each method."""
+    wanted = {f"{m}: {t}": (m, options) for m in methods for t, options in troubles.items()}
+    cases = Cases(here, wanted)
+    for name, (method, options) in wanted.items():
+        cases[name].fault(method=method, **options)
+    return cases
+
+
+async def test_no_cut_costs_a_word_or_says_one_twice(here: World):
+    async with here.app(timing=CALM):
+        cases = troubled(here, PLAIN, CUTS)
+        await cases.ask("hello")
+        assert cases.shown == cases.all_alike(HELLO)
+        await nothing_buried(cases)
+        await cases.goes_on()
+    after = {name: "after" in name for name in cases}
+    posts = {name: 3 if POST in name and not after[name] else 2 for name in cases}
+    assert cases.each(lambda case: case.calls[POST]) == posts
+    looks = {name: (1 if after[name] else 2) if POST in name else 0 for name in cases}
+    assert cases.each(lambda case: case.calls[LIST]) == looks
+
+
+async def test_no_cut_of_a_stream_costs_a_word_or_says_one_twice(here: World):
+    async with here.app(timing=CALM):
+        cases = troubled(here, STREAMS, CUTS)
+        await cases.ask_for_a_stream(SLOW)
+        assert cases.shown == one_each(cases, SLOW)
+        await nothing_buried(cases)
+    unstarted = {name for name in cases if START in name and "before" in name}
+    looked = {name: 1 for name in cases if START in name} | dict.fromkeys(unstarted, 2)
+    assert ways(cases) == {
+        name: (1, 2, None) if name in unstarted else (0, looked.get(name, 0), "completed")
+        for name in cases
+    }
+
+
+@pytest.mark.long
+async def test_no_delay_costs_a_word_or_says_one_twice(
+    here: World, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("bot.slack.CALL_SECONDS", 0.3)
-    async with here.app():
-        for method in (POST, START, APPEND, STOP, UPDATE, STATUS, WHO):
-            if trouble["kind"] == "stall_before" and method in {POST, START}:
-                continue  # what comes after all is the window of test_doubles
-            text = "hello" if method in {POST, STATUS, WHO} else SLOW
-            here.slack.fault(**trouble, method=method)
-            asked = await ask(here, text)
-            await the_one_reply(here, asked, said(text))
-            here.slack.clear_faults()
-    assert await buried(here) == []
+    """What comes after all, though it was given up, is the window of test_doubles."""
+    monkeypatch.setattr("bot.slack.CALL_SECONDS", 1.0)
+    after = {"stalls after": STALLS["stalls after"]}
+    async with here.app(timing=CALM):
+        for method in PLAIN:
+            cases = troubled(here, (method,), after if method in (POST, STATUS) else STALLS)
+            await cases.ask("hello")
+            assert cases.shown == cases.all_alike(HELLO)
+            await nothing_buried(cases)
+        for method in STREAMS:
+            cases = troubled(here, (method,), after if method == START else STALLS)
+            await cases.ask_for_a_stream(SLOW)
+            assert cases.shown == one_each(cases, SLOW)
+            await nothing_buried(cases)
 
 
-# ------------------------------------------------------------------ what one person sees; reactions
-
-
-async def told(here: World, error: str) -> int:
-    """Somebody who is not welcome writes while Slack says that; how many sentences they saw."""
-    before = len(here.slack.ephemerals)
-    here.slack.fault("api_error", method=TELL, error=error)
-    await here.slack.say("connect", "shared", "@threadline hello")
-    await eventually(lambda: not here.slack.workspace.faults._orders, says=error)
-    await here.at_rest()
-    return len(here.slack.ephemerals) - before
-
-
-async def test_a_private_sentence_is_said_once_at_most(here: World):
-    async with here.app():
-        for error in (*TRY_AGAIN, *TOO_MUCH, *TOLD, *NEVER, *TOKEN):
-            seen = await told(here, error)
-            refused = {*TOLD, *NEVER, *TOKEN}
-            assert seen == (1 if error in {"ratelimited", *TOO_MUCH} else 0), error
-            assert await buried(here) == ([error] if error in refused else [])
-
-
-@pytest.mark.parametrize("method", [REACT, UNREACT])
-async def test_no_error_of_a_mark_costs_an_answer(here: World, method: str):
-    async with here.app():
-        for error in (*TRY_AGAIN, *REACTED, *REACTED_ALREADY, "external_channel_migrating"):
-            here.runtime.hold()
-            asked = await say(here, "first")
-            await eventually(here.runtime.held)
-            here.slack.fault("api_error", method=method, error=error)
-            await say(here, "second", asked)
-            here.runtime.release()
-            await two_in(here, asked)
-            await here.at_rest()
-            assert set(await buried(here)) <= ({error} if error in REACTED else set())
-            here.slack.clear_faults()
-
-
-# ------------------------------------------------------------------ niceties, and the start
-
-
-@pytest.mark.parametrize(
-    ("method", "errors"),
-    [(STATUS, SESSION), (WHO, ("user_not_found", "user_not_visible"))],
-    ids=[STATUS, WHO],
-)
-async def test_no_error_of_a_nicety_costs_an_answer(
-    here: World, method: str, errors: tuple[str, ...]
-):
-    async with here.app():
-        for error in (*TRY_AGAIN, *NEVER, *TOKEN, *errors):
-            here.slack.fault("api_error", method=method, error=error)
-            asked = await say(here, error)
-            await the_one_reply(here, asked, f'You said: "{error}"')
-            here.slack.clear_faults()
-    assert await buried(here) == []
-
-
-async def starts(here: World, error: str) -> None:
-    here.slack.fault("api_error", method="auth.test", error=error)
-    async with here.app():
-        pass
-
-
-@pytest.mark.parametrize("error", TRY_AGAIN)
-async def test_a_start_needs_no_answer_about_its_token(here: World, error: str):
-    await starts(here, error)
-
-
-@pytest.mark.parametrize("error", [*TOKEN, "token_revoked"])
-async def test_a_token_that_slack_does_not_take_is_said_at_the_start(here: World, error: str):
-    with pytest.raises(ConfigurationError, match=error):
-        await starts(here, error)
+@pytest.mark.parametrize("methods", [PLAIN, (APPEND, STOP, UPDATE), (START,)], ids=len)
+async def test_where_slack_asks_to_wait_nobody_calls_before(here: World, methods: tuple[str, ...]):
+    async with here.app(timing=CALM):
+        cases = troubled(here, methods, {"429": {"kind": "ratelimit", "retry_after": 1}})
+        if methods == PLAIN:
+            await cases.ask("hello")
+            assert cases.shown == cases.all_alike(HELLO)
+        else:
+            await cases.ask_for_a_stream(SLOW)
+            assert cases.shown == one_each(cases, SLOW)
+        await nothing_buried(cases)
+    for name, case in cases.items():
+        refused, *later = case.of(name.partition(":")[0]) or here.slack.calls[:1]
+        assert refused.status == 429 or WHO in name
+        assert all(call.at - refused.at > 0.99 for call in later), name

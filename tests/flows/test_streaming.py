@@ -21,10 +21,12 @@ from tests.flows.streams import (
     ask,
     calls,
     cut,
+    go_on,
     messages,
     quicken,
     said,
     streaming,
+    words_come,
 )
 from tests.harness import World, shown, world
 from tests.support import eventually
@@ -125,7 +127,11 @@ async def test_a_stranger_gets_the_stream_by_their_own_team_or_the_answer_whole(
         await here.connection.execute("UPDATE oauth_installs SET external_policy = 'allow_all'")
         here.slack.add_user("kim", "T0ELSEWHERE")
         channel = here.slack.add_channel("shared", ["ada", "kim"])
-        asked = await here.slack.say("kim", channel, "@threadline !slow 0.5")
+        here.runtime.world.pace.set_rate(0)
+        asked = await here.slack.say("kim", channel, "@threadline !slow 24")
+        await words_come(here, 3)
+        await eventually(lambda: messages(here, asked), says="its beginning")
+        go_on(here)
         done = await answered(here, asked, SLOW)
         assert (done.streaming_state == "completed") is known
         starts = [call for call in here.slack.calls if call.method == START]
