@@ -1,5 +1,37 @@
 -- What the migrations add up to; `make schema` writes it.
 
+CREATE TABLE public.agent_approvals (
+    id uuid NOT NULL,
+    deployed_agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    turn_id uuid NOT NULL,
+    runtime_event_id text NOT NULL,
+    card_no integer DEFAULT 1 NOT NULL,
+    revision integer DEFAULT 0 NOT NULL,
+    tool text NOT NULL,
+    server text,
+    arguments jsonb NOT NULL,
+    arguments_hash bytea NOT NULL,
+    policy jsonb NOT NULL,
+    requesters text[] NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    verdict text,
+    decided_by jsonb,
+    decided_at timestamp with time zone,
+    reason text,
+    asked_at timestamp with time zone DEFAULT now() NOT NULL,
+    remind_at timestamp with time zone,
+    expires_at timestamp with time zone,
+    CONSTRAINT agent_approvals_card_no_check CHECK ((card_no > 0)),
+    CONSTRAINT agent_approvals_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'allowed'::text, 'denied'::text, 'confirmed'::text, 'void'::text, 'closed'::text, 'expired'::text]))),
+    CONSTRAINT agent_approvals_verdict_check CHECK ((verdict = ANY (ARRAY['allow'::text, 'deny'::text]))),
+    CONSTRAINT decided_says_how CHECK (((state <> ALL (ARRAY['allowed'::text, 'denied'::text, 'confirmed'::text])) OR (verdict IS NOT NULL))),
+    CONSTRAINT only_open_ones_run_out CHECK (((state = 'pending'::text) OR ((remind_at IS NULL) AND (expires_at IS NULL)))),
+    CONSTRAINT open_is_undecided CHECK (((state = ANY (ARRAY['pending'::text, 'expired'::text])) = (decided_at IS NULL))),
+    CONSTRAINT verdict_is_the_state CHECK ((((state <> 'allowed'::text) OR (verdict = 'allow'::text)) AND ((state <> 'denied'::text) OR (verdict = 'deny'::text))))
+);
+
 CREATE TABLE public.agent_compute_usage (
     turn_id uuid NOT NULL,
     deployed_agent_id uuid NOT NULL,
@@ -20,6 +52,35 @@ CREATE TABLE public.agent_compute_usage (
     CONSTRAINT agent_compute_usage_output_tokens_check CHECK ((output_tokens >= 0)),
     CONSTRAINT agent_compute_usage_runtime_ms_check CHECK ((runtime_ms >= 0)),
     CONSTRAINT agent_compute_usage_state_check CHECK ((state = ANY (ARRAY['final'::text, 'pending'::text])))
+);
+
+CREATE TABLE public.agent_escalations (
+    id uuid NOT NULL,
+    deployed_agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    turn_id uuid NOT NULL,
+    runtime_event_id text NOT NULL,
+    revision integer DEFAULT 0 NOT NULL,
+    question text NOT NULL,
+    context text DEFAULT ''::text NOT NULL,
+    choices text[] DEFAULT '{}'::text[] NOT NULL,
+    arguments_hash bytea NOT NULL,
+    policy jsonb NOT NULL,
+    requesters text[] NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    answer text,
+    decided_by jsonb,
+    decided_at timestamp with time zone,
+    asked_at timestamp with time zone DEFAULT now() NOT NULL,
+    pings integer DEFAULT 0 NOT NULL,
+    ping_at timestamp with time zone,
+    channel_install_id uuid,
+    channel_id text,
+    CONSTRAINT agent_escalations_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'answered'::text, 'cancelled'::text]))),
+    CONSTRAINT answered_has_an_answer CHECK (((state <> 'answered'::text) OR (answer IS NOT NULL))),
+    CONSTRAINT only_pending_ones_ping CHECK (((state = 'pending'::text) OR (ping_at IS NULL))),
+    CONSTRAINT pending_is_unanswered CHECK (((state = 'pending'::text) = (decided_at IS NULL)))
 );
 
 CREATE TABLE public.agent_sessions (
@@ -74,11 +135,52 @@ CREATE TABLE public.agent_turns (
     digest tsvector,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
     ended_at timestamp with time zone,
+    looked_at timestamp with time zone,
     CONSTRAINT agent_turns_number_check CHECK ((number > 0)),
     CONSTRAINT agent_turns_state_check CHECK ((state = ANY (ARRAY['running'::text, 'awaiting_human'::text, 'completed'::text, 'interrupted'::text, 'failed'::text]))),
+    CONSTRAINT awaiting_was_looked_at CHECK (((state <> 'awaiting_human'::text) OR (looked_at IS NOT NULL))),
     CONSTRAINT ended_has_time_and_reason CHECK ((((state = ANY (ARRAY['running'::text, 'awaiting_human'::text])) = (ended_at IS NULL)) AND ((ended_at IS NULL) = (stop_reason IS NULL))))
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
+
+CREATE TABLE public.approval_grants (
+    deployed_agent_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    approval_id uuid NOT NULL,
+    tool text NOT NULL,
+    server text DEFAULT ''::text NOT NULL,
+    arguments_hash bytea DEFAULT '\x'::bytea NOT NULL,
+    granted_by jsonb NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.approval_votes (
+    deployed_agent_id uuid NOT NULL,
+    approval_id uuid NOT NULL,
+    card_no integer NOT NULL,
+    person text NOT NULL,
+    voter jsonb NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.audit_entries (
+    id uuid NOT NULL,
+    deployed_agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    subject text NOT NULL,
+    subject_id uuid NOT NULL,
+    card_no integer DEFAULT 1 NOT NULL,
+    action text NOT NULL,
+    origin text NOT NULL,
+    actor jsonb,
+    arguments_hash bytea NOT NULL,
+    detail text DEFAULT ''::text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT audit_entries_action_check CHECK ((action <> ''::text)),
+    CONSTRAINT audit_entries_origin_check CHECK ((origin = ANY (ARRAY['slack'::text, 'rest'::text, 'dashboard'::text, 'runtime'::text, 'threadline'::text]))),
+    CONSTRAINT audit_entries_subject_check CHECK ((subject = ANY (ARRAY['approval'::text, 'escalation'::text])))
+);
 
 CREATE TABLE public.deployed_agents (
     id uuid NOT NULL,
@@ -122,7 +224,7 @@ CREATE TABLE public.runtime_budgets (
     key_hash bytea NOT NULL,
     kind text NOT NULL,
     spent_until timestamp with time zone NOT NULL,
-    CONSTRAINT runtime_budgets_kind_check CHECK ((kind = ANY (ARRAY['read'::text, 'create'::text])))
+    CONSTRAINT runtime_budgets_kind_check CHECK ((kind = ANY (ARRAY['read'::text, 'create'::text, 'look'::text])))
 );
 
 CREATE TABLE public.schema_migrations (
@@ -201,7 +303,7 @@ CREATE TABLE public.slack_outbox (
     CONSTRAINT delivered_has_its_time CHECK (((state = ANY (ARRAY['sent'::text, 'dead'::text])) = (ended_at IS NOT NULL))),
     CONSTRAINT replies_belong_to_a_session CHECK (((lane = 'side'::text) OR (session_id IS NOT NULL))),
     CONSTRAINT sending_is_claimed CHECK ((((state = 'sending'::text) = (deadline IS NOT NULL)) AND ((deadline IS NULL) = (claimed_by IS NULL)))),
-    CONSTRAINT slack_outbox_kind_check CHECK ((kind = ANY (ARRAY['reply'::text, 'notice'::text, 'private'::text, 'reaction'::text]))),
+    CONSTRAINT slack_outbox_kind_check CHECK ((kind = ANY (ARRAY['reply'::text, 'notice'::text, 'private'::text, 'reaction'::text, 'card'::text, 'update'::text]))),
     CONSTRAINT slack_outbox_lane_check CHECK ((lane <> ''::text)),
     CONSTRAINT slack_outbox_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'sending'::text, 'sent'::text, 'dead'::text])))
 )
@@ -218,6 +320,7 @@ CREATE TABLE public.slack_previews (
     slack_ts text,
     started_at timestamp with time zone NOT NULL,
     edited boolean DEFAULT false NOT NULL,
+    settled boolean DEFAULT false NOT NULL,
     CONSTRAINT shown_has_its_ts CHECK (((state = ANY (ARRAY['open'::text, 'closed'::text])) = (slack_ts IS NOT NULL))),
     CONSTRAINT slack_previews_part_check CHECK ((part >= 0)),
     CONSTRAINT slack_previews_state_check CHECK ((state = ANY (ARRAY['starting'::text, 'open'::text, 'closed'::text, 'lost'::text]))),
@@ -241,7 +344,8 @@ CREATE TABLE public.slack_threads (
     root_ts text NOT NULL,
     first_ts numeric(20,6) NOT NULL,
     muted boolean DEFAULT false NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    escalation_id uuid
 );
 
 CREATE TABLE public.slack_unclaimed (
@@ -271,8 +375,20 @@ CREATE TABLE public.workspaces (
     CONSTRAINT workspaces_name_check CHECK ((name <> ''::text))
 );
 
+ALTER TABLE ONLY public.agent_approvals
+    ADD CONSTRAINT agent_approvals_deployed_agent_id_session_id_runtime_event__key UNIQUE (deployed_agent_id, session_id, runtime_event_id);
+
+ALTER TABLE ONLY public.agent_approvals
+    ADD CONSTRAINT agent_approvals_pkey PRIMARY KEY (deployed_agent_id, id);
+
 ALTER TABLE ONLY public.agent_compute_usage
     ADD CONSTRAINT agent_compute_usage_pkey PRIMARY KEY (deployed_agent_id, turn_id);
+
+ALTER TABLE ONLY public.agent_escalations
+    ADD CONSTRAINT agent_escalations_deployed_agent_id_session_id_runtime_even_key UNIQUE (deployed_agent_id, session_id, runtime_event_id);
+
+ALTER TABLE ONLY public.agent_escalations
+    ADD CONSTRAINT agent_escalations_pkey PRIMARY KEY (deployed_agent_id, id);
 
 ALTER TABLE ONLY public.agent_sessions
     ADD CONSTRAINT agent_sessions_deployed_agent_id_id_workspace_id_key UNIQUE (deployed_agent_id, id, workspace_id);
@@ -285,6 +401,15 @@ ALTER TABLE ONLY public.agent_turns
 
 ALTER TABLE ONLY public.agent_turns
     ADD CONSTRAINT agent_turns_pkey PRIMARY KEY (deployed_agent_id, id);
+
+ALTER TABLE ONLY public.approval_grants
+    ADD CONSTRAINT approval_grants_pkey PRIMARY KEY (deployed_agent_id, session_id, tool, server, arguments_hash);
+
+ALTER TABLE ONLY public.approval_votes
+    ADD CONSTRAINT approval_votes_pkey PRIMARY KEY (deployed_agent_id, approval_id, card_no, person);
+
+ALTER TABLE ONLY public.audit_entries
+    ADD CONSTRAINT audit_entries_pkey PRIMARY KEY (deployed_agent_id, id);
 
 ALTER TABLE ONLY public.deployed_agents
     ADD CONSTRAINT deployed_agents_id_workspace_id_key UNIQUE (id, workspace_id);
@@ -343,7 +468,19 @@ ALTER TABLE ONLY public.workspaces
 ALTER TABLE ONLY public.workspaces
     ADD CONSTRAINT workspaces_pkey PRIMARY KEY (id);
 
+CREATE INDEX agent_approvals_due ON public.agent_approvals USING btree (LEAST(remind_at, expires_at)) WHERE ((remind_at IS NOT NULL) OR (expires_at IS NOT NULL));
+
+CREATE INDEX agent_approvals_open ON public.agent_approvals USING btree (workspace_id, asked_at) WHERE (state = ANY (ARRAY['pending'::text, 'expired'::text]));
+
+CREATE INDEX agent_approvals_turn ON public.agent_approvals USING btree (deployed_agent_id, turn_id);
+
 CREATE INDEX agent_compute_usage_pending ON public.agent_compute_usage USING btree (deployed_agent_id, session_id) WHERE (state = 'pending'::text);
+
+CREATE INDEX agent_escalations_due ON public.agent_escalations USING btree (ping_at) WHERE (ping_at IS NOT NULL);
+
+CREATE INDEX agent_escalations_open ON public.agent_escalations USING btree (workspace_id, asked_at) WHERE (state = 'pending'::text);
+
+CREATE INDEX agent_escalations_turn ON public.agent_escalations USING btree (deployed_agent_id, turn_id);
 
 CREATE INDEX agent_sessions_live ON public.agent_sessions USING btree (deployed_agent_id) WHERE (status = 'running'::text);
 
@@ -351,7 +488,11 @@ CREATE UNIQUE INDEX agent_sessions_one_per_thread ON public.agent_sessions USING
 
 CREATE INDEX agent_sessions_ready ON public.agent_sessions USING btree (ready_at) WHERE (ready_at IS NOT NULL);
 
+CREATE INDEX agent_turns_awaiting ON public.agent_turns USING btree (looked_at) WHERE (state = 'awaiting_human'::text);
+
 CREATE UNIQUE INDEX agent_turns_one_live ON public.agent_turns USING btree (deployed_agent_id, session_id) WHERE (ended_at IS NULL);
+
+CREATE INDEX audit_entries_subject ON public.audit_entries USING btree (deployed_agent_id, subject_id, id);
 
 CREATE UNIQUE INDEX session_inputs_client_key ON public.session_inputs USING btree (deployed_agent_id, client_key) WHERE (client_key IS NOT NULL);
 
@@ -383,11 +524,26 @@ CREATE INDEX slack_threads_place ON public.slack_threads USING btree (api_app_id
 
 CREATE INDEX slack_unclaimed_age ON public.slack_unclaimed USING btree (created_at);
 
+ALTER TABLE ONLY public.agent_approvals
+    ADD CONSTRAINT agent_approvals_deployed_agent_id_session_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
+
+ALTER TABLE ONLY public.agent_approvals
+    ADD CONSTRAINT agent_approvals_deployed_agent_id_turn_id_fkey FOREIGN KEY (deployed_agent_id, turn_id) REFERENCES public.agent_turns(deployed_agent_id, id);
+
 ALTER TABLE ONLY public.agent_compute_usage
     ADD CONSTRAINT agent_compute_usage_deployed_agent_id_session_id_workspace_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
 
 ALTER TABLE ONLY public.agent_compute_usage
     ADD CONSTRAINT agent_compute_usage_deployed_agent_id_turn_id_fkey FOREIGN KEY (deployed_agent_id, turn_id) REFERENCES public.agent_turns(deployed_agent_id, id);
+
+ALTER TABLE ONLY public.agent_escalations
+    ADD CONSTRAINT agent_escalations_channel_install_id_fkey FOREIGN KEY (channel_install_id) REFERENCES public.oauth_installs(id);
+
+ALTER TABLE ONLY public.agent_escalations
+    ADD CONSTRAINT agent_escalations_deployed_agent_id_session_id_workspace_i_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
+
+ALTER TABLE ONLY public.agent_escalations
+    ADD CONSTRAINT agent_escalations_deployed_agent_id_turn_id_fkey FOREIGN KEY (deployed_agent_id, turn_id) REFERENCES public.agent_turns(deployed_agent_id, id);
 
 ALTER TABLE ONLY public.agent_sessions
     ADD CONSTRAINT agent_sessions_deployed_agent_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, workspace_id) REFERENCES public.deployed_agents(id, workspace_id);
@@ -397,6 +553,18 @@ ALTER TABLE ONLY public.agent_sessions
 
 ALTER TABLE ONLY public.agent_turns
     ADD CONSTRAINT agent_turns_deployed_agent_id_session_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
+
+ALTER TABLE ONLY public.approval_grants
+    ADD CONSTRAINT approval_grants_deployed_agent_id_approval_id_fkey FOREIGN KEY (deployed_agent_id, approval_id) REFERENCES public.agent_approvals(deployed_agent_id, id);
+
+ALTER TABLE ONLY public.approval_grants
+    ADD CONSTRAINT approval_grants_deployed_agent_id_session_id_fkey FOREIGN KEY (deployed_agent_id, session_id) REFERENCES public.agent_sessions(deployed_agent_id, id);
+
+ALTER TABLE ONLY public.approval_votes
+    ADD CONSTRAINT approval_votes_deployed_agent_id_approval_id_fkey FOREIGN KEY (deployed_agent_id, approval_id) REFERENCES public.agent_approvals(deployed_agent_id, id);
+
+ALTER TABLE ONLY public.audit_entries
+    ADD CONSTRAINT audit_entries_deployed_agent_id_session_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
 
 ALTER TABLE ONLY public.deployed_agents
     ADD CONSTRAINT deployed_agents_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);

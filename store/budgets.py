@@ -52,7 +52,7 @@ async def empty(connection: Connection, install_id: UUID, method: str, until: da
 # ------------------------------------------------------------------ the runtime's
 
 
-Kind = Literal["read", "create"]
+Kind = Literal["read", "create", "look"]
 
 
 @dataclass(frozen=True, slots=True)

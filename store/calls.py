@@ -5,6 +5,7 @@ from uuid import UUID
 
 from store.database import Connection
 from store.leases import Lease
+from store.outbox import Place
 
 # $1 agent, $2 session
 _WAKE_ONE = """
@@ -18,6 +19,34 @@ async def wake(connection: Connection, agent_id: UUID, session_id: UUID) -> UUID
     """Makes a session ready and locks its row; its workspace, None if it is archived or unknown."""
     workspace_id: UUID | None = await connection.fetchval(_WAKE_ONE, agent_id, session_id)
     return workspace_id
+
+
+# $1 agent, $2 session
+_LOCK = """
+SELECT workspace_id FROM agent_sessions
+WHERE deployed_agent_id = $1 AND id = $2 FOR NO KEY UPDATE
+"""
+
+
+async def lock(connection: Connection, agent_id: UUID, session_id: UUID) -> UUID | None:
+    """Locks a session's row for what is decided in it; its workspace, None if it is unknown."""
+    workspace_id: UUID | None = await connection.fetchval(_LOCK, agent_id, session_id)
+    return workspace_id
+
+
+# $1 agent, $2 session
+_PLACE = """
+SELECT deployed_agent_id, workspace_id, id AS session_id, slack_install_id AS install_id,
+       slack_conversation_key, slack_channel_id AS channel_id, slack_thread_ts AS thread_ts
+FROM agent_sessions
+WHERE deployed_agent_id = $1 AND id = $2 AND slack_conversation_key IS NOT NULL
+"""
+
+
+async def place(connection: Connection, agent_id: UUID, session_id: UUID) -> Place | None:
+    """Where a session speaks in Slack, if it does."""
+    row = await connection.fetchrow(_PLACE, agent_id, session_id)
+    return Place(**row) if row else None
 
 
 # $1 agent, $2 session, $3 title, $4 when it was given

@@ -417,3 +417,27 @@ WHERE deployed_agent_id = $1 AND session_id = $2
 async def finish(connection: Connection, lease: Lease, turn_id: UUID) -> None:
     """Ends a turn's inputs; interrupts and decisions that were for it and did not leave are void."""
     await connection.execute(_FINISH, lease.deployed_agent_id, lease.session_id, turn_id)
+
+
+# $1 agent, $2 inputs, $3 turn
+_USE = """
+UPDATE session_inputs SET state = 'done', turn_id = $3, sending_deadline = NULL, ended_at = now()
+WHERE deployed_agent_id = $1 AND id = ANY($2::uuid[]) AND state IN ('queued', 'sending')
+"""
+
+
+async def use(connection: Connection, lease: Lease, inputs: list[UUID], turn_id: UUID) -> None:
+    """Ends inputs that were taken as the answer to a question of the turn; fenced by the caller."""
+    await connection.execute(_USE, lease.deployed_agent_id, inputs, turn_id)
+
+
+# $1 agent, $2 input
+_REQUEUE_REFUSED = """
+UPDATE session_inputs SET state = 'queued', sending_deadline = NULL, flushes = flushes + 1
+WHERE deployed_agent_id = $1 AND id = $2 AND state = 'sending'
+"""
+
+
+async def requeue_refused(connection: Connection, lease: Lease, input_id: UUID) -> None:
+    """Sending → queued for a decision that the runtime did not take yet; counted. Fenced."""
+    await connection.execute(_REQUEUE_REFUSED, lease.deployed_agent_id, input_id)

@@ -143,3 +143,44 @@ FROM workspaces w WHERE i.id = $1 AND i.default_agent_id IS NULL AND w.id = i.wo
 async def adopt_default_agent(connection: Connection, install_id: UUID) -> None:
     """Where no agent was chosen: the workspace's default, else the only one that it has."""
     await connection.execute(_ADOPT, install_id)
+
+
+# ------------------------------------------------------------------ where questions are asked
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel of an install."""
+
+    install_id: UUID
+    channel_id: str
+
+
+# $1 workspace, $2 the install that is preferred, or null
+_ESCALATION_CHANNEL = """
+SELECT id AS install_id, escalation_channel_id AS channel_id FROM oauth_installs
+WHERE workspace_id = $1 AND status = 'active' AND escalation_channel_id IS NOT NULL
+  AND ($2::uuid IS NULL OR id = $2)
+ORDER BY created_at LIMIT 1
+"""
+
+
+async def escalation_channel(
+    connection: Connection, workspace_id: UUID, install_id: UUID | None
+) -> Channel | None:
+    """Where an install wants its agents' questions asked too; without one, any of the workspace."""
+    row = await connection.fetchrow(_ESCALATION_CHANNEL, workspace_id, install_id)
+    return Channel(**row) if row else None
+
+
+# $1 install, $2 channel or null
+_SET_ESCALATION_CHANNEL = """
+UPDATE oauth_installs SET escalation_channel_id = $2, updated_at = now() WHERE id = $1
+"""
+
+
+async def set_escalation_channel(
+    connection: Connection, install_id: UUID, channel_id: str | None
+) -> None:
+    """Sets or clears the channel in which questions are asked beside their threads."""
+    await connection.execute(_SET_ESCALATION_CHANNEL, install_id, channel_id)

@@ -12,7 +12,8 @@ from store.leases import Held, Lease
 class Part:
     """One message of a preview. `text_from`: the offset in the turn's text at which it begins.
 
-    `edited`: no stream, but a posted message that is replaced as its text grows.
+    `edited`: no stream, but a posted message that is replaced as its text grows. `settled`: its end
+    is in the outbox, so that nothing else is to be done about it.
     """
 
     part: int
@@ -21,6 +22,7 @@ class Part:
     slack_ts: str | None
     started_at: datetime
     edited: bool = False
+    settled: bool = False
 
 
 # $1 agent, $2 workspace, $3 session, $4 turn, $5 part, $6 offset, $7 when the start leaves, $8 edited
@@ -65,7 +67,7 @@ async def move(
 
 # $1 agent, $2 turn
 _PARTS = """
-SELECT part, text_from, state, slack_ts, started_at, edited FROM slack_previews
+SELECT part, text_from, state, slack_ts, started_at, edited, settled FROM slack_previews
 WHERE deployed_agent_id = $1 AND turn_id = $2 ORDER BY part
 """
 
@@ -74,6 +76,20 @@ async def of_turn(connection: Connection, lease: Lease, turn_id: UUID) -> list[P
     """The parts of a turn's preview, in order."""
     rows = await connection.fetch(_PARTS, lease.deployed_agent_id, turn_id)
     return [Part(**row) for row in rows]
+
+
+# $1 agent, $2 turn
+_SETTLE = """
+UPDATE slack_previews SET settled = true
+WHERE deployed_agent_id = $1 AND turn_id = $2 AND NOT settled
+"""
+
+
+async def settle(connection: Connection, lease: Lease, turn_id: UUID) -> list[Part]:
+    """Takes the messages of a turn's preview whose end is being written down now; fenced."""
+    parts = await of_turn(connection, lease, turn_id)
+    await connection.execute(_SETTLE, lease.deployed_agent_id, turn_id)
+    return [part for part in parts if part.slack_ts and not part.settled]
 
 
 # $1 agent, $2 session

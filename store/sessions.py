@@ -204,13 +204,15 @@ async def archive(connection: Connection, lease: Lease) -> None:
 
 # $1 for how long nobody has touched the row
 _ANY_RUNNING = """
-SELECT EXISTS (SELECT FROM agent_sessions WHERE status = 'running'
-               AND updated_at < now() - $1::interval)
+SELECT EXISTS (SELECT FROM agent_sessions s WHERE s.status = 'running'
+               AND s.updated_at < now() - $1::interval AND NOT EXISTS (
+                   SELECT FROM agent_turns t WHERE t.deployed_agent_id = s.deployed_agent_id
+                   AND t.session_id = s.id AND t.state = 'awaiting_human'))
 """
 
 
 async def any_running(connection: Connection, quiet_for: timedelta) -> bool:
-    """True if some session runs that nobody has touched for that long."""
+    """True if some session runs that nobody has touched for that long, and waits for nobody."""
     found: bool = await connection.fetchval(_ANY_RUNNING, quiet_for)
     return found
 
@@ -218,10 +220,12 @@ async def any_running(connection: Connection, quiet_for: timedelta) -> bool:
 # $1 the runtime sessions that are running, $2 for how long nobody has touched the row
 _STUCK = """
 WITH deaf AS (
-    SELECT deployed_agent_id, id FROM agent_sessions
-    WHERE anthropic_session_id <> ALL($1::text[]) AND status = 'running'
-      AND updated_at < now() - $2::interval
-    FOR NO KEY UPDATE SKIP LOCKED
+    SELECT s.deployed_agent_id, s.id FROM agent_sessions s
+    WHERE s.anthropic_session_id <> ALL($1::text[]) AND s.status = 'running'
+      AND s.updated_at < now() - $2::interval AND NOT EXISTS (
+          SELECT FROM agent_turns t WHERE t.deployed_agent_id = s.deployed_agent_id
+          AND t.session_id = s.id AND t.state = 'awaiting_human')
+    FOR NO KEY UPDATE OF s SKIP LOCKED
 )
 UPDATE agent_sessions s SET ready_at = now(), wake_seq = s.wake_seq + 1
 FROM deaf WHERE s.deployed_agent_id = deaf.deployed_agent_id AND s.id = deaf.id
@@ -229,7 +233,7 @@ FROM deaf WHERE s.deployed_agent_id = deaf.deployed_agent_id AND s.id = deaf.id
 
 
 async def wake_disagreeing(connection: Connection, running: list[str], quiet_for: timedelta) -> int:
-    """Wakes sessions that run here but not at the runtime; the number woken.
+    """Wakes sessions that run here but not at the runtime, and wait for nobody; the number woken.
 
     Rows that somebody holds locked are left for the next sweep: only accepts wait for several.
     """

@@ -10,7 +10,10 @@ from store.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """The pin of a Slack thread. `first_ts` is the earliest message that addressed the agent."""
+    """The pin of a Slack thread. `first_ts` is the earliest message that addressed the agent.
+
+    `escalation_id`: what is said there answers that question of the session.
+    """
 
     slack_conversation_key: str
     deployed_agent_id: UUID
@@ -18,11 +21,13 @@ class Thread:
     session_id: UUID
     muted: bool
     first_ts: Decimal
+    escalation_id: UUID | None = None
 
 
 # $1 conversation keys
 _FIND = """
-SELECT slack_conversation_key, deployed_agent_id, workspace_id, session_id, muted, first_ts
+SELECT slack_conversation_key, deployed_agent_id, workspace_id, session_id, muted, first_ts,
+       escalation_id
 FROM slack_threads WHERE slack_conversation_key = ANY($1::text[])
 """
 
@@ -44,13 +49,13 @@ class Pin:
 
 
 # side by side: $1 keys, $2 agents, $3 workspaces, $4 sessions, $5 apps, $6 channels, $7 roots,
-# $8 first ts
+# $8 first ts, $9 escalations
 _PIN = """
 INSERT INTO slack_threads (slack_conversation_key, deployed_agent_id, workspace_id, session_id,
-                           api_app_id, channel_id, root_ts, first_ts)
+                           api_app_id, channel_id, root_ts, first_ts, escalation_id)
 SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[],
-                     $7::text[], $8::numeric[]) AS p (key, agent, workspace, session, app, channel,
-                                                      root, first)
+                     $7::text[], $8::numeric[], $9::uuid[])
+    AS p (key, agent, workspace, session, app, channel, root, first, escalation)
 ORDER BY p.key
 ON CONFLICT (slack_conversation_key) DO NOTHING
 """
@@ -68,6 +73,7 @@ async def pin(connection: Connection, pins: list[Pin]) -> dict[str, Thread]:
         [p.channel_id for p in pins],
         [p.root_ts for p in pins],
         [p.thread.first_ts for p in pins],
+        [p.thread.escalation_id for p in pins],
     )
     return await find(connection, [p.thread.slack_conversation_key for p in pins])
 

@@ -1,7 +1,7 @@
 """Turns: from the first input sent to the runtime until an end idle with none left unprocessed."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from store.database import Connection
@@ -67,3 +67,87 @@ async def end(
         _END, lease.deployed_agent_id, turn_id, state, stop_reason, words
     )
     return done == "UPDATE 1"
+
+
+# ------------------------------------------------------------------ waiting for people
+
+# $1 agent, $2 turn
+_AWAIT = """
+UPDATE agent_turns SET state = 'awaiting_human', looked_at = now()
+WHERE deployed_agent_id = $1 AND id = $2 AND ended_at IS NULL
+"""
+
+
+async def await_human(connection: Connection, lease: Lease, turn_id: UUID) -> None:
+    """Running → awaiting a human, whose decision wakes it; fenced by the caller."""
+    await connection.execute(_AWAIT, lease.deployed_agent_id, turn_id)
+
+
+# $1 agent, $2 turn
+_GO_ON = """
+UPDATE agent_turns SET state = 'running'
+WHERE deployed_agent_id = $1 AND id = $2 AND state = 'awaiting_human'
+"""
+
+
+async def go_on(connection: Connection, lease: Lease, turn_id: UUID) -> None:
+    """Awaiting a human → running, before what was decided leaves; fenced by the caller."""
+    await connection.execute(_GO_ON, lease.deployed_agent_id, turn_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Awaiting:
+    """A turn that waits for people, and where the runtime knows it."""
+
+    deployed_agent_id: UUID
+    session_id: UUID
+    turn_id: UUID
+    anthropic_session_id: str
+
+
+# $1 not looked at for so long, $2 how many at the most
+_UNREAD = """
+SELECT count(*) FROM (
+    SELECT FROM agent_turns
+    WHERE state = 'awaiting_human' AND looked_at < now() - $1::interval LIMIT $2
+) u
+"""
+
+
+async def unread(connection: Connection, age: timedelta, limit: int) -> int:
+    """How many waiting turns nobody has looked at for so long; no more than the limit."""
+    count: int = await connection.fetchval(_UNREAD, age, limit)
+    return count
+
+
+# $1 not looked at for so long, $2 how many
+_LOOK = """
+WITH oldest AS (
+    SELECT t.deployed_agent_id, t.id, s.anthropic_session_id
+    FROM agent_turns t
+    JOIN agent_sessions s ON s.deployed_agent_id = t.deployed_agent_id AND s.id = t.session_id
+    WHERE t.state = 'awaiting_human' AND t.looked_at < now() - $1::interval
+      AND s.anthropic_session_id IS NOT NULL
+    ORDER BY t.looked_at LIMIT $2 FOR NO KEY UPDATE OF t SKIP LOCKED
+)
+UPDATE agent_turns t SET looked_at = now()
+FROM oldest o
+WHERE t.deployed_agent_id = o.deployed_agent_id AND t.id = o.id
+RETURNING t.deployed_agent_id, t.session_id, t.id AS turn_id, o.anthropic_session_id
+"""
+
+
+async def take_a_look(connection: Connection, age: timedelta, limit: int) -> list[Awaiting]:
+    """Waiting turns to be compared with the runtime, oldest look first; no replica gets the same."""
+    return [Awaiting(**row) for row in await connection.fetch(_LOOK, age, limit)]
+
+
+_OLDEST_LOOK = """
+SELECT now() - min(looked_at) FROM agent_turns WHERE state = 'awaiting_human'
+"""
+
+
+async def oldest_look(connection: Connection) -> timedelta:
+    """How long ago the turn that was not looked at for the longest was looked at; zero without any."""
+    age: timedelta | None = await connection.fetchval(_OLDEST_LOOK)
+    return age or timedelta(0)

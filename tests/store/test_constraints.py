@@ -92,7 +92,7 @@ async def test_a_session_that_cannot_be_is_refused(db, on):
 async def test_a_session_has_one_live_turn(db, on):
     session = await factories.session(db, on)
     await factories.turn(db, session, **_ENDED)
-    await factories.turn(db, session, state="awaiting_human")
+    await factories.turn(db, session, state="awaiting_human", looked_at=_NOW)
     second = factories.turn(db, session)
     assert await _constraint(_TAKEN, second) == "agent_turns_one_live"
 
@@ -108,7 +108,11 @@ _NO_TURNS: list[tuple[dict[str, Any], str]] = [
     ({"state": "completed"}, "ended_has_time_and_reason"),
     ({"state": "completed", "ended_at": _NOW}, "ended_has_time_and_reason"),
     ({"ended_at": _NOW, "stop_reason": "end_turn"}, "ended_has_time_and_reason"),
-    ({"state": "awaiting_human", "stop_reason": "end_turn"}, "ended_has_time_and_reason"),
+    (
+        {"state": "awaiting_human", "looked_at": _NOW, "stop_reason": "end_turn"},
+        "ended_has_time_and_reason",
+    ),
+    ({"state": "awaiting_human"}, "awaiting_was_looked_at"),
     ({"state": "lost"}, "agent_turns_state_check"),
     ({"number": 0}, "agent_turns_number_check"),
 ]

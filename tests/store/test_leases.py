@@ -76,6 +76,7 @@ async def test_claims_without_progress_are_counted_and_progress_starts_the_count
         held = await factories.held(db, session)
         assert held.barren_claims == n
         await factories.expire(db, session)
+        await db.execute("UPDATE agent_sessions SET ready_at = now()")  # the wait is over too
     held = await factories.held(db, session)
     async with db.transaction():
         await leases.fence_quietly(db, held.lease)
@@ -216,7 +217,7 @@ async def test_a_released_session_is_ready_if_something_can_be_sent_now(
 ):
     held = await factories.held(db, session)
     if state:
-        await factories.turn(db, session, state=state)
+        await factories.turn(db, session, state=state, looked_at=datetime.now(UTC))
     if kind:
         await factories.message(db, session, kind=kind)
     assert await _release(db, held.lease) is again
@@ -303,7 +304,7 @@ async def test_a_message_that_was_queued_while_a_human_was_asked_is_seen(
     db: Connection, on: Ground, session, release, stranded
 ):
     key = session["slack_conversation_key"]
-    turn = await factories.turn(db, session, state="awaiting_human")
+    turn = await factories.turn(db, session, state="awaiting_human", looked_at=datetime.now(UTC))
 
     async def arrive(**what) -> None:
         async with db.transaction():

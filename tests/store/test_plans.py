@@ -13,7 +13,10 @@ import pytest
 
 from store import (
     agents,
+    approvals,
+    audit,
     database,
+    escalations,
     inputs,
     leases,
     outbox,
@@ -29,15 +32,19 @@ from tests.conftest import database_named
 from tests.store import factories
 
 _BIG = {
+    "agent_approvals",
+    "agent_compute_usage",
+    "agent_escalations",
     "agent_sessions",
     "agent_turns",
-    "agent_compute_usage",
+    "approval_votes",
+    "audit_entries",
     "session_inputs",
     "slack_outbox",
     "slack_previews",
     "slack_threads",
 }
-_AGENT, _SESSION, _TURN, _INPUT, _DELIVERY = (UUID(int=n) for n in range(1, 6))
+_AGENT, _SESSION, _TURN, _INPUT, _DELIVERY, _ASKED_ID = (UUID(int=n) for n in range(1, 7))
 _LIMIT = timedelta(seconds=10)
 
 # $1 agent, $2 workspace, $3 install: 20,000 threads at rest, a few of them awake
@@ -62,6 +69,45 @@ INSERT INTO agent_turns (id, deployed_agent_id, workspace_id, session_id, number
 SELECT md5('t' || s.id || n)::uuid, s.deployed_agent_id, s.workspace_id, s.id, n, 'completed',
        'end_turn', now()
 FROM agent_sessions s, generate_series(1, 2) n
+"""
+# The third turn of a few threads waits for people.
+_AWAITING = """
+INSERT INTO agent_turns (id, deployed_agent_id, workspace_id, session_id, number, state, looked_at)
+SELECT md5('t' || s.id || 3)::uuid, s.deployed_agent_id, s.workspace_id, s.id, 3, 'awaiting_human',
+       now() - interval '1 hour'
+FROM agent_sessions s WHERE s.slack_thread_ts::integer % 100 = 0
+"""
+_APPROVALS = """
+INSERT INTO agent_approvals (id, deployed_agent_id, workspace_id, session_id, turn_id,
+    runtime_event_id, tool, arguments, arguments_hash, policy, requesters, state, verdict, decided_at,
+    expires_at)
+SELECT md5('a' || t.id)::uuid, t.deployed_agent_id, t.workspace_id, t.session_id, t.id,
+       'event ' || t.id, 'bash', '{}', '', '{}', '{U1}',
+       CASE WHEN t.ended_at IS NULL THEN 'pending' ELSE 'confirmed' END,
+       CASE WHEN t.ended_at IS NULL THEN NULL ELSE 'allow' END, t.ended_at,
+       CASE WHEN t.ended_at IS NULL THEN now() + random() * interval '1 day' END
+FROM agent_turns t
+"""
+_VOTES = """
+INSERT INTO approval_votes (deployed_agent_id, approval_id, card_no, person, voter)
+SELECT deployed_agent_id, id, 1, 'T1/U1', '{}' FROM agent_approvals
+"""
+_ESCALATIONS = """
+INSERT INTO agent_escalations (id, deployed_agent_id, workspace_id, session_id, turn_id,
+    runtime_event_id, question, arguments_hash, policy, requesters, state, answer, decided_at, ping_at)
+SELECT md5('e' || t.id)::uuid, t.deployed_agent_id, t.workspace_id, t.session_id, t.id,
+       'event ' || t.id, 'Which?', '', '{}', '{U1}',
+       CASE WHEN t.ended_at IS NULL THEN 'pending' ELSE 'answered' END,
+       CASE WHEN t.ended_at IS NULL THEN NULL ELSE 'blue' END, t.ended_at,
+       CASE WHEN t.ended_at IS NULL THEN now() + random() * interval '1 day' END
+FROM agent_turns t
+"""
+_AUDIT = """
+INSERT INTO audit_entries (id, deployed_agent_id, workspace_id, session_id, subject, subject_id,
+    action, origin, arguments_hash)
+SELECT md5('x' || id || n)::uuid, deployed_agent_id, workspace_id, session_id, 'approval', id,
+       'asked', 'threadline', ''
+FROM agent_approvals, generate_series(1, 2) n
 """
 _INPUTS = """
 INSERT INTO session_inputs (id, deployed_agent_id, workspace_id, session_id, kind, body, order_key,
@@ -95,6 +141,7 @@ INSERT INTO slack_previews (deployed_agent_id, workspace_id, session_id, turn_id
 SELECT deployed_agent_id, workspace_id, session_id, id, 0, 0, 'closed', '1.0', now()
 FROM agent_turns
 """
+_ASKED = (_APPROVALS, _VOTES, _ESCALATIONS, _AUDIT)
 # $1 install: replies to threads that nobody follows
 _UNCLAIMED = """
 INSERT INTO slack_unclaimed (slack_conversation_key, dedupe_key, install_id, deleted, revision, event)
@@ -126,7 +173,7 @@ async def _grow(dsn: str) -> None:
     await database._set_codecs(connection)
     on = await factories.ground(connection)
     await connection.execute(_SESSIONS, on.agent_id, on.workspace_id, on.install_id)
-    for statement in (_THREADS, _TURNS, _INPUTS, _OUTBOX, _USAGE, _PREVIEWS):
+    for statement in (_THREADS, _TURNS, _AWAITING, _INPUTS, _OUTBOX, _USAGE, _PREVIEWS, *_ASKED):
         await connection.execute(statement)
     await connection.execute(_UNCLAIMED, on.install_id)
     await connection.execute("ANALYZE")
@@ -172,8 +219,45 @@ _READS: dict[str, tuple[str, list[Any], str | None]] = {
     "inputs.finish": (inputs._FINISH, [_AGENT, _SESSION, _TURN], None),
     "turns.live": (turns._LIVE, [_AGENT, _SESSION], "agent_turns_one_live"),
     "turns.end": (turns._END, [_AGENT, _TURN, "completed", "end_turn", ""], None),
+    "turns.unread": (turns._UNREAD, [_LIMIT, 5], "agent_turns_awaiting"),
+    "turns.look": (turns._LOOK, [_LIMIT, 5], "agent_turns_awaiting"),
+    "turns.oldest_look": (turns._OLDEST_LOOK, [], "agent_turns_awaiting"),
+    "approvals.get": (approvals._GET, [_AGENT, _ASKED_ID], None),
+    "approvals.of_turn": (approvals._OF_TURN, [_AGENT, _TURN], None),
+    "approvals.vote": (approvals._VOTERS, [_AGENT, _ASKED_ID, 1], "approval_votes_pkey"),
+    "approvals.decide": (
+        approvals._DECIDE,
+        [_AGENT, _ASKED_ID, 1, "allow", {}, None, False],
+        None,
+    ),
+    "approvals.delivered": (approvals._DELIVERED, [_AGENT, [_ASKED_ID], "confirmed"], None),
+    "approvals.close": (
+        approvals._CLOSE,
+        [_AGENT, _TURN, None, {}, "over"],
+        "agent_approvals_turn",
+    ),
+    "approvals.due": (approvals._DUE, [100], "agent_approvals_due"),
+    "escalations.get": (escalations._GET, [_AGENT, _ASKED_ID], None),
+    "escalations.of_turn": (escalations._OF_TURN, [_AGENT, _TURN], None),
+    "escalations.close": (
+        escalations._CLOSE,
+        [_AGENT, _TURN, None, {}],
+        "agent_escalations_turn",
+    ),
+    "escalations.due": (escalations._DUE, [100], "agent_escalations_due"),
+    "audit.of": (audit._OF, [_AGENT, _ASKED_ID], "audit_entries_subject"),
     "outbox.due": (outbox._DUE, [new_id(), 50], "slack_outbox_open"),
     "outbox.claim": (outbox._CLAIM, [_AGENT, _DELIVERY, "me", _LIMIT], "slack_outbox_line"),
+    "outbox.any_reply_open": (
+        outbox._ANY_REPLY_OPEN,
+        [_AGENT, _SESSION],
+        "slack_outbox_line",
+    ),
+    "outbox.any_reply_after": (
+        outbox._ANY_REPLY_AFTER,
+        [_AGENT, _SESSION, _DELIVERY],
+        "slack_outbox_line",
+    ),
     "outbox.withdraw": (outbox._WITHDRAW, [_AGENT, _SESSION, ["key"]], None),
     "outbox.mark_sent": (outbox._SENT, [_AGENT, _DELIVERY, 1, "1.0"], "slack_outbox_pkey"),
     "outbox.doubtful": (outbox._DOUBTFUL, [10, _LIMIT], "slack_outbox_look_again"),
@@ -208,11 +292,11 @@ async def test_a_hot_statement_reads_no_big_table_whole(reader: Connection, name
 
 async def _generic_plan(reader: Connection, statement: str) -> str:
     """The plan that a statement gets after some calls, made for parameters that nobody knows."""
-    count = max(int(n) for n in re.findall(r"\$(\d+)", statement))
+    count = max((int(n) for n in re.findall(r"\$(\d+)", statement)), default=0)
     await reader.execute("SET plan_cache_mode = force_generic_plan")
     await reader.execute(f"PREPARE asked AS {statement}")
-    nothing = ", ".join(["NULL"] * count)
-    plan: str = await reader.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({nothing})")
+    nothing = f"({', '.join(['NULL'] * count)})" if count else ""
+    plan: str = await reader.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked {nothing}")
     return plan
 
 

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 import store
-from store import inputs, outbox, retention, sessions, turns, usage
+from store import (
+    approvals,
+    audit,
+    escalations,
+    inputs,
+    outbox,
+    retention,
+    sessions,
+    turns,
+    usage,
+)
 
 _SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE|NOTIFY)\s")
 _MODULES = [
@@ -34,8 +44,27 @@ _SWEEPS = {
     "retention._DROP_UNCLAIMED",
     "retention._DROP_BUDGETS",
     "usage._PENDING",
+    "turns._LOOK",
+    "turns._UNREAD",
+    "turns._OLDEST_LOOK",
+    "approvals._DUE",
+    "escalations._DUE",
+    "escalations._ON_ITS_WAY",
 }
-_HOT = [m.__name__ for m in (sessions, inputs, turns, outbox, usage, retention)]
+_HOT = [
+    m.__name__
+    for m in (
+        sessions,
+        inputs,
+        turns,
+        outbox,
+        usage,
+        retention,
+        approvals,
+        escalations,
+        audit,
+    )
+]
 _CALLS = {"execute", "executemany", "fetch", "fetchrow", "fetchval", "prepare", "cursor"}
 # The runner of migrations executes files; the server's first database cannot be a parameter.
 _BUILT = {("migrate", "migration.sql"), ("embedded", "f'CREATE DATABASE {_DATABASE}'")}
@@ -44,7 +73,11 @@ _BUILT = {("migrate", "migration.sql"), ("embedded", "f'CREATE DATABASE {_DATABA
 def test_statements_are_found_in_every_module_that_has_some():
     assert {name.split(".")[0] for name in _STATEMENTS} >= {
         "agents",
+        "approvals",
+        "audit",
+        "calls",
         "database",
+        "escalations",
         "inputs",
         "installs",
         "members",

@@ -1,0 +1,87 @@
+"""The audit of what people were asked: every step, who took it, from where, on which arguments."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from store.database import Connection
+from store.ids import new_id
+
+Origin = Literal["slack", "rest", "dashboard", "runtime", "threadline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an entry is about: an approval or an escalation, as it was then."""
+
+    deployed_agent_id: UUID
+    workspace_id: UUID
+    session_id: UUID
+    kind: Literal["approval", "escalation"]
+    id: UUID
+    card_no: int
+    arguments_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One step. `actor` is None for what came about by itself."""
+
+    action: str
+    origin: Origin
+    actor: dict[str, Any] | None = None
+    detail: str = ""
+
+
+# $1 id, $2 agent, $3 workspace, $4 session, $5 subject, $6 its id, $7 card, $8 action, $9 origin,
+# $10 actor, $11 arguments' hash, $12 detail
+_ADD = """
+INSERT INTO audit_entries (id, deployed_agent_id, workspace_id, session_id, subject, subject_id,
+    card_no, action, origin, actor, arguments_hash, detail)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+"""
+
+
+async def add(connection: Connection, subject: Subject, entry: Entry) -> None:
+    """Writes a step down, in the transaction that it is about."""
+    await connection.execute(
+        _ADD,
+        new_id(),
+        subject.deployed_agent_id,
+        subject.workspace_id,
+        subject.session_id,
+        subject.kind,
+        subject.id,
+        subject.card_no,
+        entry.action,
+        entry.origin,
+        entry.actor,
+        subject.arguments_hash,
+        entry.detail,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A step as it was written down."""
+
+    action: str
+    origin: str
+    actor: dict[str, Any] | None
+    card_no: int
+    arguments_hash: bytes
+    detail: str
+    at: datetime
+
+
+# $1 agent, $2 subject's id
+_OF = """
+SELECT action, origin, actor, card_no, arguments_hash, detail, at FROM audit_entries
+WHERE deployed_agent_id = $1 AND subject_id = $2 ORDER BY id
+"""
+
+
+async def of(connection: Connection, agent_id: UUID, subject_id: UUID) -> list[Recorded]:
+    """Everything that happened to an approval or an escalation, oldest first."""
+    return [Recorded(**row) for row in await connection.fetch(_OF, agent_id, subject_id)]
