@@ -11,16 +11,19 @@ repeated. While Slack does not answer for an install, few ask (bot.circuit).
 """
 
 import asyncio
-import html
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
-from uuid import UUID, uuid4
+from functools import partial
+from typing import TypeAlias
+from uuid import uuid4
 
 import structlog
 
-from bot import doubles, edits, render
+from bot import carding, doubles, edits
 from bot.budget import Budgets
+from bot.carding import Carding
 from bot.circuit import SlackResting
 from bot.outcome import (
     SlackAway,
@@ -29,13 +32,14 @@ from bot.outcome import (
     SlackUnclear,
     says_install_is_over,
 )
+from bot.saying import plainly, said_of, steps_of
 from bot.slack import CALL_SECONDS, Said, Slack
 from router import clock
 from router.clock import Backoff
 from router.loops import Stop, every
 from router.ports import Status, Step
 from store import database, outbox, turns
-from store.database import Pool
+from store.database import Connection, Pool
 from store.outbox import Delivery, Due
 
 _log = structlog.get_logger(__name__)
@@ -44,6 +48,9 @@ _ATTEMPT = timedelta(seconds=25)
 _LOOKS_APART_SECONDS = 2.0
 _AT_ONCE = 20
 _BACKOFF = Backoff(first=1.0, most=60.0)
+_WRITE_AGAIN = Backoff(first=0.1, most=2.0)
+_WRITE_SECONDS = 5.0
+_STATUS_SECONDS = 3.0
 _POST, _UPDATE = "chat.postMessage", "chat.update"
 _REPLIES, _HISTORY = "conversations.replies", "conversations.history"
 _SET_STATUS = "agents.sessions.setStatus"
@@ -56,7 +63,14 @@ _FIRST_LOOK = 2  # the attempt after the only post
 _BAD_BLOCKS = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "markdown_text_conflict", "msg_blocks_too_long"}
 )
-_TROUBLE = (SlackRefused, SlackLimited, SlackAway, SlackUnclear)
+_TROUBLE: tuple[type[Exception], ...] = (
+    SlackRefused,
+    SlackLimited,
+    SlackAway,
+    SlackUnclear,
+    *database.ERRORS,
+)
+_Write: TypeAlias = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +85,7 @@ class Deliverer:
     """Drains the outbox; any number of replicas may. `wake` when something was added."""
 
     _tasks: asyncio.TaskGroup
+    _ending: Stop
 
     def __init__(
         self,
@@ -90,6 +105,7 @@ class Deliverer:
         self._attempt = attempt
         self._alarm = asyncio.Event()
         self._busy: set[Due] = set()
+        self._carding = Carding(pool, slack)
 
     def wake(self) -> None:
         """Looks at the outbox now."""
@@ -97,6 +113,7 @@ class Deliverer:
 
     async def run(self, stop: Stop) -> None:
         """Delivers until `stop`; attempts that are under way are finished."""
+        self._ending = stop
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             await every(self._sweep_seconds, self._sweep, stop, wake=self._alarm)
@@ -125,53 +142,94 @@ class Deliverer:
             self._alarm.set()
 
     async def _deliver(self, wanted: Due) -> None:
+        until = clock.monotonic() + self._attempt.total_seconds()
         async with database.borrow(self._pool) as connection:
             delivery = await outbox.claim(connection, wanted, self._owner, self._attempt)
-        if delivery is None:
-            return
+        if delivery is not None:
+            await self._write_down(await self._try(delivery), until)
+
+    async def _try(self, delivery: Delivery) -> _Write:
+        """One attempt; what is to be written down of it."""
         log = _log.bind(delivery_id=str(delivery.delivery_id), kind=delivery.kind)
+        wait = _BACKOFF.after(delivery.attempts)
         try:
             with self._slack.circuits.attempt(delivery.install_id, delivery.delivery_id):
                 made = await self._attempt_once(delivery)
         except SlackLimited as limited:
-            await self._all_wait(delivery, limited)
-            await self._again(delivery, limited.retry_after, str(limited), unclear=delivery.unclear)
+            return partial(self._limited, delivery, limited)
         except SlackResting as resting:
-            await self._again(delivery, resting.wait, str(resting), unclear=delivery.unclear)
+            return partial(self._again, delivery, resting.wait, str(resting))
         except SlackAway as away:
-            wait = _BACKOFF.after(delivery.attempts)
             log.warning("delivery.away", error=str(away), retry_in=round(wait, 1))
-            await self._again(delivery, wait, str(away), unclear=delivery.unclear)
+            return partial(self._again, delivery, wait, str(away))
         except SlackUnclear as unclear:
-            wait = _BACKOFF.after(delivery.attempts)
             log.warning("delivery.unclear", error=str(unclear), retry_in=round(wait, 1))
-            await self._again(delivery, wait, str(unclear), unclear=True)
+            return partial(self._again, delivery, wait, str(unclear), unclear=True)
         except SlackRefused as refused:
             log.error("delivery.dead", error=refused.error, channel=delivery.channel_id)
-            async with database.borrow(self._pool) as connection:
-                await outbox.bury(connection, delivery, refused.error)
-        else:
-            ours = await self._mark(delivery, made)
-            log.info(
-                "delivery.sent" if ours else "delivery.passed_on",
-                slack_ts=made.ts,
-                effect=delivery.effect_key,
-            )
-            if delivery.unclear:
-                await self._show(delivery, "active")
+            return partial(self._bury, delivery, refused.error)
+        except database.ERRORS as error:
+            # PostgreSQL is asked before a call to Slack or after its answer: none is left unclear.
+            log.warning("delivery.broken_off", error=type(error).__name__)
+            return partial(self._again, delivery, wait, type(error).__name__)
+        await self._conclude(delivery)
+        return partial(self._sent, delivery, made)
 
-    async def _mark(self, delivery: Delivery, made: _Made) -> bool:
-        async with database.borrow(self._pool) as connection, connection.transaction():
+    async def _write_down(self, write: _Write, until: float) -> None:
+        """Writes how an attempt ended, also once the database is back: nobody else knows.
+
+        Gives up when the attempt's time is over, or the process stops: then the row is looked into.
+        """
+        failures = 0
+        while True:
+            try:
+                return await write()
+            except database.ERRORS as error:
+                failures += 1
+                wait = _WRITE_AGAIN.after(failures)
+                if self._ending.said or clock.monotonic() + wait > until:
+                    raise
+                _log.info("delivery.unwritten", error=type(error).__name__, retry_in=round(wait, 1))
+            await self._ending.within(wait)
+
+    def _writing(self) -> AbstractAsyncContextManager[Connection]:
+        return database.within(self._pool, _WRITE_SECONDS)
+
+    async def _sent(self, delivery: Delivery, made: _Made) -> None:
+        async with self._writing() as connection, connection.transaction():
             ours = await outbox.mark_sent(connection, delivery, made.ts)
+            if ours:
+                await carding.pin(connection, delivery, made.ts)
             if ours and made.twice:
                 await outbox.look_again(connection, delivery, doubles.AFTER)
-        return ours
+        _log.info(
+            "delivery.sent" if ours else "delivery.passed_on",
+            delivery_id=str(delivery.delivery_id),
+            kind=delivery.kind,
+            slack_ts=made.ts,
+            effect=delivery.effect_key,
+        )
 
-    async def _again(self, delivery: Delivery, wait: float, error: str, *, unclear: bool) -> None:
-        async with database.borrow(self._pool) as connection:
+    async def _limited(self, delivery: Delivery, limited: SlackLimited) -> None:
+        await self._all_wait(delivery, limited)
+        await self._again(delivery, limited.retry_after, str(limited))
+
+    async def _again(
+        self, delivery: Delivery, wait: float, error: str, *, unclear: bool = False
+    ) -> None:
+        """Back to the others, after `wait`; what was unclear before stays so."""
+        async with self._writing() as connection:
             await outbox.retry(
-                connection, delivery, timedelta(seconds=wait), error, unclear=unclear
+                connection,
+                delivery,
+                timedelta(seconds=wait),
+                error,
+                unclear=unclear or delivery.unclear,
             )
+
+    async def _bury(self, delivery: Delivery, error: str) -> None:
+        async with self._writing() as connection:
+            await outbox.bury(connection, delivery, error)
 
     async def _all_wait(self, delivery: Delivery, limited: SlackLimited) -> None:
         """What Slack refused to one delivery it would refuse to the others too."""
@@ -189,7 +247,13 @@ class Deliverer:
         if delivery.kind == "reaction":
             await self._react(delivery)
             return _Made(None)
-        said = _said(delivery)
+        if delivery.kind == "update":
+            permit = partial(self._permit, delivery, _UPDATE, within=_UPDATE_WITHIN_SECONDS)
+            return _Made(await self._carding.update(delivery, permit))
+        is_card = delivery.kind == "card"
+        said = await self._carding.said(delivery) if is_card else said_of(delivery)
+        if said is None:
+            return _Made(None)
         shown = delivery.body.get("ts")
         if shown and await self._finish(delivery, said, str(shown)):
             return _Made(str(shown))
@@ -202,7 +266,7 @@ class Deliverer:
                 _log.info("delivery.found", delivery_id=str(delivery.delivery_id), slack_ts=there)
                 return _Made(there, twice=delivery.attempts > _FIRST_LOOK)
         patience = _PATIENCE_SECONDS if delivery.unclear else 0.0
-        await self._permit(delivery.install_id, _POST, delivery.channel_id, within=patience)
+        await self._permit(delivery, _POST, delivery.channel_id, within=patience)
         left = self._attempt.total_seconds() - (clock.monotonic() - started)
         if delivery.unclear and left < CALL_SECONDS:
             raise SlackUnclear("reading back took too long")
@@ -217,7 +281,7 @@ class Deliverer:
         install_id, body = delivery.install_id, delivery.body
         if body["fate"] == "stand":
             ending = self._unmark if body.get("edited") else self._stop
-            await ending(delivery, ts, _steps(body))
+            await ending(delivery, ts, steps_of(delivery))
             return True
         if body["streaming"]:
             await self._stop(delivery, ts)
@@ -227,7 +291,7 @@ class Deliverer:
         if body.get("in_doubt") or await self._is_overtaken(delivery, ts):
             await self._take_away(delivery, ts)
             return False
-        await self._permit(install_id, _UPDATE, within=_UPDATE_WITHIN_SECONDS)
+        await self._permit(delivery, _UPDATE, within=_UPDATE_WITHIN_SECONDS)
         try:
             await self._slack.update(install_id, said, ts)
         except SlackRefused as refused:
@@ -254,7 +318,7 @@ class Deliverer:
 
     async def _stop(self, delivery: Delivery, ts: str, steps: tuple[Step, ...] = ()) -> None:
         """Ends the stream where Slack lets us: its message is changed or left all the same."""
-        await self._permit(delivery.install_id, "chat.stopStream")
+        await self._permit(delivery, "chat.stopStream")
         try:
             await self._slack.stop_stream(delivery.install_id, delivery.channel_id, ts, steps)
         except SlackRefused as refused:
@@ -269,7 +333,7 @@ class Deliverer:
 
         What it shows is kept nowhere but in Slack.
         """
-        await self._permit(delivery.install_id, _UPDATE, within=_UPDATE_WITHIN_SECONDS)
+        await self._permit(delivery, _UPDATE, within=_UPDATE_WITHIN_SECONDS)
         try:
             shown = await self._slack.read(
                 delivery.install_id, delivery.channel_id, str(delivery.thread_ts), ts
@@ -291,11 +355,12 @@ class Deliverer:
             _log.warning("preview.left", ts=ts, error=refused.error)
 
     async def _permit(
-        self, install_id: UUID, method: str, channel: str = "", *, within: float = 0.0
+        self, delivery: Delivery, method: str, channel: str = "", *, within: float = 0.0
     ) -> None:
         """A permit; SlackLimited, of no method, where there is none in time."""
         until = clock.monotonic() + within
-        while not await self._budgets.take(install_id, method, channel):
+        place = (delivery.install_id, method, channel)
+        while not await self._budgets.take(*place, delivery=delivery.delivery_id):
             if clock.monotonic() >= until:
                 raise SlackLimited(clock.jittered(_NO_PERMIT_SECONDS))
             await clock.sleep(clock.jittered(_NO_PERMIT_SECONDS))
@@ -304,7 +369,7 @@ class Deliverer:
         """Made again where an earlier attempt is unclear: a reaction is there or it is not."""
         body = delivery.body
         message, add = (delivery.channel_id, str(body["ts"])), bool(body["add"])
-        await self._permit(delivery.install_id, "reactions.add" if add else "reactions.remove")
+        await self._permit(delivery, "reactions.add" if add else "reactions.remove")
         await self._slack.react(delivery.install_id, message, str(body["name"]), add=add)
 
     async def _tell(self, delivery: Delivery, said: Said) -> None:
@@ -335,23 +400,39 @@ class Deliverer:
 
     async def _look(self, delivery: Delivery, said: Said) -> str | None:
         method = _REPLIES if said.thread_ts else _HISTORY
-        await self._permit(delivery.install_id, method, within=_PATIENCE_SECONDS)
+        await self._permit(delivery, method, within=_PATIENCE_SECONDS)
         since = delivery.created_at.timestamp()
         return await self._slack.find(delivery.install_id, said, delivery.delivery_id, since)
 
+    async def _conclude(self, delivery: Delivery) -> None:
+        """Ends the status in the stead of the process that ended the turn: it may have died first.
+
+        Before the delivery is marked, so that whoever takes over from us does so again. The end of
+        a stream has ended it by itself.
+        """
+        theirs = delivery.body.get("by", self._owner) != self._owner
+        if delivery.unclear or (theirs and not delivery.body.get("streaming")):
+            await self._show(delivery, "active")
+
     async def _show(self, delivery: Delivery, status: Status) -> None:
         """Says that an answer is still to come, or came, unless a turn says more; best effort."""
+        try:
+            async with asyncio.timeout(_STATUS_SECONDS):
+                await self._set_status(delivery, status)
+        except _TROUBLE as error:
+            _log.info("status.not_shown", status=status, error=f"{type(error).__name__}: {error}")
+
+    async def _set_status(self, delivery: Delivery, status: Status) -> None:
         if delivery.session_id is None or delivery.thread_ts is None:
             return
         install_id, thread = delivery.install_id, (delivery.channel_id, delivery.thread_ts)
         async with database.borrow(self._pool) as connection:
-            live = await turns.live(connection, delivery.deployed_agent_id, delivery.session_id)
-        if live is not None or not await self._budgets.take(install_id, _SET_STATUS):
-            return
-        try:
+            if await turns.live(connection, delivery.deployed_agent_id, delivery.session_id):
+                return
+            if not delivery.unclear and await outbox.any_reply_after(connection, delivery):
+                return
+        if await self._budgets.take_spare(install_id, _SET_STATUS):
             await self._slack.set_status(install_id, *thread, status, None)
-        except _TROUBLE as error:
-            _log.info("status.not_shown", status=status, error=f"{type(error).__name__}: {error}")
 
     async def _post(self, delivery: Delivery, said: Said) -> str:
         """Posts; where Slack cannot show the blocks, all the words without them."""
@@ -362,34 +443,5 @@ class Deliverer:
                 raise
             _log.warning("delivery.plain", delivery_id=str(delivery.delivery_id))
             return await self._slack.post(
-                delivery.install_id, _plainly(delivery, said), delivery.delivery_id
+                delivery.install_id, plainly(delivery, said), delivery.delivery_id
             )
-
-
-def _said(delivery: Delivery) -> Said:
-    body = delivery.body
-    if delivery.kind == "reply":
-        markdown = str(body["markdown"])
-        steps = [(step.title, step.status) for step in _steps(body)]
-        text, blocks = (
-            render.fallback_text(markdown, body.get("mentions", "none")),
-            render.reply_blocks(markdown, steps, body.get("footer")),
-        )
-    else:
-        sentence = str(body["text"])
-        text = html.escape(sentence, quote=False)
-        blocks = render.notice_blocks(sentence, body.get("reference"))
-    return Said(delivery.channel_id, delivery.thread_ts, text, blocks)
-
-
-def _steps(body: dict[str, Any]) -> tuple[Step, ...]:
-    return tuple(Step(*step) for step in body.get("steps") or ())
-
-
-def _plainly(delivery: Delivery, said: Said) -> Said:
-    """The same without blocks: a reply's text beside them is cut, so here it is what was written."""
-    if delivery.kind != "reply":
-        return replace(said, blocks=None)
-    body = delivery.body
-    whole = render.escaped(str(body["markdown"]), body.get("mentions", "none"))
-    return replace(said, text=whole, blocks=None)

@@ -13,7 +13,7 @@ Trouble of any kind ends the preview only, never the turn.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid5
 
@@ -27,8 +27,9 @@ from bot.slack import Said, Slack
 from bot.streams import Recipient, Streamed
 from router import clock
 from router.behaviour import Mentions
-from router.ports import Step, Thread
-from store import database, leases, previews
+from router.clock import Backoff
+from router.ports import NOTHING_BEFORE, Before, Step, Thread
+from store import database, leases, outbox, previews
 from store.database import Connection, Pool
 from store.leases import Held
 from store.previews import Part
@@ -37,6 +38,7 @@ _log = structlog.get_logger(__name__)
 
 # A short answer that is whole within this time is simply posted.
 _START_AFTER_SECONDS = 0.7
+_LOOK_BEFORE = Backoff(first=0.5, most=5.0)
 _LOOKS = 6
 _LOOKS_APART_SECONDS = 2.0
 _TROUBLE = (SlackRefused, SlackLimited, SlackAway, SlackUnclear)
@@ -61,12 +63,13 @@ class SlackPreviews:
         user_id: str,
         team_id: str | None,
         mentions: Mentions = "none",
+        before: Before = NOTHING_BEFORE,
     ) -> "SlackPreview":
         """A preview of a turn that answers this person; nothing is shown before there is text."""
         recipient = Recipient(user_id, team_id)
         streamed = Streamed(self.slack, self.budgets, _thread(held), recipient, self.now, mentions)
         edited = Edited(self.slack, self.budgets, _thread(held), mentions)
-        return SlackPreview(self, held, turn_id, streamed, edited)
+        return SlackPreview(self, held, turn_id, (streamed, edited), before)
 
     async def settle(self, held: Held, turn_id: UUID) -> None:
         """Finds the messages whose start was not answered; after this no part is `starting`."""
@@ -148,21 +151,29 @@ class SlackPreview:
     """One turn's preview. `show` as often as there is something; `run` brings it to Slack."""
 
     def __init__(
-        self, all_: SlackPreviews, held: Held, turn_id: UUID, way: Growing, other: Growing
+        self,
+        all_: SlackPreviews,
+        held: Held,
+        turn_id: UUID,
+        ways: tuple[Growing, Growing],
+        before: Before,
     ) -> None:
         self._all, self._held, self._turn_id = all_, held, turn_id
-        self._way, self._other = way, other
+        self._way, self._other = ways
+        self._before = before
         self._text = ""
         self._steps: tuple[Step, ...] = ()
         self._changed = asyncio.Event()
         self._closing = asyncio.Event()
         self._over = False
-        self._parts = 0  # begun so far, those without a message included
+        self._parts = before.messages  # begun so far, those without a message included
         self._messages = 0
         self._part: Part | None = None
+        self._growth = ExitStack()
 
     def show(self, text: str, steps: tuple[Step, ...]) -> None:
         """What is to be seen from now on; where a stream's text does not go on, it is over."""
+        text = text[self._before.text :]
         if text[: self._way.sent] != self._text[: self._way.sent]:
             _log.info("preview.over", turn_id=str(self._turn_id), error="the text was taken back")
             self._over = True
@@ -176,13 +187,14 @@ class SlackPreview:
 
     async def run(self) -> None:
         """Keeps Slack up to date until `close`. Raises LeaseLost; trouble of Slack only ends it."""
-        while not self._ended():
-            await self._wait()
-            try:
-                await self._bring_up_to_date_or_recover()
-            except _ENDS_IT as error:
-                _log.info("preview.over", turn_id=str(self._turn_id), error=str(error))
-                self._over = True
+        with self._growth:
+            while not self._ended():
+                await self._wait()
+                try:
+                    await self._bring_up_to_date_or_recover()
+                except _ENDS_IT as error:
+                    _log.info("preview.over", turn_id=str(self._turn_id), error=str(error))
+                    self._over = True
 
     async def _bring_up_to_date_or_recover(self) -> None:
         try:
@@ -203,7 +215,7 @@ class SlackPreview:
         self._changed.clear()
 
     async def _bring_up_to_date(self) -> None:
-        if not self._messages and not await self._pause(_START_AFTER_SECONDS):
+        if not self._messages and not await self._may_begin():
             return
         while not self._ended() and self._way.wants(self._text, self._steps):
             if self._part is None:
@@ -212,6 +224,21 @@ class SlackPreview:
                 await self._roll_over(self._part)
             else:
                 await self._grow(self._part)
+
+    async def _may_begin(self) -> bool:
+        """Once it is worth it, and once the answers before are there: Slack shows by beginnings."""
+        if not await self._pause(_START_AFTER_SECONDS):
+            return False
+        looks = 0
+        while await self._is_answer_before_open():
+            looks += 1
+            if not await self._pause(_LOOK_BEFORE.after(looks)):
+                return False
+        return True
+
+    async def _is_answer_before_open(self) -> bool:
+        async with database.borrow(self._all.pool) as connection:
+            return await outbox.any_reply_open(connection, self._held.lease)
 
     async def _pause(self, seconds: float) -> bool:
         """Waits; False when the preview was closed meanwhile."""
@@ -236,9 +263,8 @@ class SlackPreview:
         if not await self._may_start():
             self._over = True
             return
-        part = Part(
-            self._parts, self._way.sent, "starting", None, clock.now(), edited=self._way.edited
-        )
+        begin = self._before.text + self._way.sent
+        part = Part(self._parts, begin, "starting", None, clock.now(), edited=self._way.edited)
         async with database.borrow(self._all.pool) as connection, connection.transaction():
             if not await self._begin(connection, part):
                 self._over = True  # an earlier holder's preview: the end settles it
@@ -284,6 +310,9 @@ class SlackPreview:
             await self._all.take_away(self._held, ts, edited=part.edited)
             raise
         self._part = replace(part, state="open", slack_ts=ts)
+        if not self._messages:
+            install_id = _thread(self._held).install_id
+            self._growth.enter_context(self._all.budgets.growing(install_id))
         self._messages += 1
 
     async def _grow(self, part: Part) -> None:
@@ -315,7 +344,7 @@ class SlackPreview:
         """What follows begins in a new message."""
         await self._note(part, "closed", part.slack_ts)
         self._part = None
-        self._way.closed(self._text, part.text_from)
+        self._way.closed(self._text, part.text_from - self._before.text)
 
     async def _slow_down(self, limited: SlackLimited) -> None:
         """Nobody calls that method before Slack says so."""

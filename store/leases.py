@@ -77,12 +77,20 @@ class Held:
         """What this holder writes under."""
         return Lease(self.deployed_agent_id, self.id, self.lease_epoch)
 
+    @property
+    def ready(self) -> Ready:
+        """The session as one that wants a worker."""
+        return Ready(self.deployed_agent_id, self.id)
+
 
 # $1 agent, $2 session, $3 owner, $4 for how long
 _CLAIM = """
 UPDATE agent_sessions
 SET lease_owner = $3, lease_expires_at = now() + $4::interval, lease_epoch = lease_epoch + 1,
-    barren_claims = barren_claims + 1
+    barren_claims = barren_claims + 1,
+    ready_at = CASE WHEN barren_claims = 0 THEN ready_at
+        ELSE now() + $4::interval
+            + interval '1 second' * power(2, LEAST(barren_claims, 7) - 1) * (0.5 + random()) END
 WHERE deployed_agent_id = $1 AND id = $2 AND ready_at <= now()
   AND (lease_expires_at IS NULL OR lease_expires_at < now())
 RETURNING id, deployed_agent_id, workspace_id, anthropic_session_id, status, source, title,
@@ -95,7 +103,12 @@ RETURNING id, deployed_agent_id, workspace_id, anthropic_session_id, status, sou
 async def claim(
     connection: Connection, wanted: Ready, owner: str, lease_for: timedelta
 ) -> Held | None:
-    """Takes a ready session by compare-and-set; None if somebody else was faster."""
+    """Takes a ready session by compare-and-set; None if somebody else was faster.
+
+    After a claim that came to nothing this one leaves a wait behind, for when it comes to nothing
+    too: what died only because it shared a process with poison is not claimed beside it again and
+    again. It begins where the lease ends; progress and a new input take it away.
+    """
     row = await connection.fetchrow(
         _CLAIM, wanted.deployed_agent_id, wanted.session_id, owner, lease_for
     )
@@ -130,7 +143,8 @@ async def renew(
 
 # $1 agent, $2 session, $3 epoch
 _FENCE = """
-UPDATE agent_sessions SET updated_at = now(), barren_claims = 0
+UPDATE agent_sessions
+SET updated_at = now(), barren_claims = 0, ready_at = LEAST(ready_at, now())
 WHERE deployed_agent_id = $1 AND id = $2 AND lease_epoch = $3 AND lease_owner IS NOT NULL
 RETURNING wake_seq
 """
@@ -180,7 +194,7 @@ SET lease_owner = NULL, lease_expires_at = NULL,
                      AND t.session_id = $2 AND t.state = 'running')
           OR EXISTS (SELECT FROM session_inputs i WHERE i.deployed_agent_id = $1
                      AND i.session_id = $2 AND i.state IN ('queued', 'sending', 'sent')
-                     AND (i.kind IN ('decision', 'interrupt') OR NOT EXISTS (
+                     AND (i.kind IN ('decision', 'interrupt') AND i.state <> 'sent' OR NOT EXISTS (
                          SELECT FROM agent_turns t WHERE t.deployed_agent_id = $1
                          AND t.session_id = $2 AND t.state = 'awaiting_human')))
         THEN now() + $3::interval END

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from store.database import Connection
 from store.ids import new_id
+from store.leases import Lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,19 @@ class Effect:
 _ADD = """
 INSERT INTO slack_outbox (delivery_id, deployed_agent_id, workspace_id, session_id, install_id,
     slack_conversation_key, channel_id, thread_ts, effect_key, kind, body, lane, position, turn_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+    CASE WHEN $12::text = 'reply' THEN $11::jsonb || jsonb_strip_nulls(jsonb_build_object('by', (
+        SELECT lease_owner FROM agent_sessions WHERE deployed_agent_id = $2 AND id = $4)))
+    ELSE $11::jsonb END, $12::text, $13, $14)
 ON CONFLICT DO NOTHING
 """
 
 
 async def add(connection: Connection, place: Place, effects: list[Effect]) -> None:
-    """Writes effects down, once each by key: adding them again changes nothing."""
+    """Writes effects down, once each by key: adding them again changes nothing.
+
+    The body of a reply tells `by` which process it was written, for who delivers it in its stead.
+    """
     await connection.executemany(
         _ADD,
         [
@@ -91,6 +98,19 @@ async def withdraw(
 ) -> set[str]:
     """Takes back writes that surely were not made; the keys of those."""
     rows = await connection.fetch(_WITHDRAW, agent_id, session_id, effect_keys)
+    return {row["effect_key"] for row in rows}
+
+
+# $1 agent, $2 session, $3 effects
+_WRITTEN = """
+SELECT effect_key FROM slack_outbox
+WHERE deployed_agent_id = $1 AND session_id = $2 AND effect_key = ANY($3::text[])
+"""
+
+
+async def written(connection: Connection, lease: Lease, effect_keys: list[str]) -> set[str]:
+    """Which of these effects were written down before, whatever has become of them."""
+    rows = await connection.fetch(_WRITTEN, lease.deployed_agent_id, lease.session_id, effect_keys)
     return {row["effect_key"] for row in rows}
 
 
@@ -288,6 +308,53 @@ async def bury(connection: Connection, delivery: Delivery, error: str) -> None:
     )
 
 
+# $1 agent, $2 session
+_ANY_REPLY_OPEN = """
+SELECT EXISTS (SELECT FROM slack_outbox WHERE deployed_agent_id = $1 AND session_id = $2
+               AND lane = 'reply' AND state IN ('pending', 'sending'))
+"""
+
+
+async def any_reply_open(connection: Connection, of: Lease | Delivery) -> bool:
+    """True if an answer, or what ended a turn without one, is still to be delivered."""
+    found: bool = await connection.fetchval(_ANY_REPLY_OPEN, of.deployed_agent_id, of.session_id)
+    return found
+
+
+# $1 agent, $2 session, $3 delivery
+_ANY_REPLY_AFTER = """
+SELECT EXISTS (SELECT FROM slack_outbox WHERE deployed_agent_id = $1 AND session_id = $2
+               AND lane = 'reply' AND state IN ('pending', 'sending') AND delivery_id <> $3)
+"""
+
+
+async def any_reply_after(connection: Connection, delivery: Delivery) -> bool:
+    """True if the session has more to say once this one, the first in its line, is delivered."""
+    found: bool = await connection.fetchval(
+        _ANY_REPLY_AFTER, delivery.deployed_agent_id, delivery.session_id, delivery.delivery_id
+    )
+    return found
+
+
+# $1 agent, $2 delivery
+_OVERTAKEN = """
+SELECT EXISTS (
+    SELECT FROM slack_outbox o
+    JOIN slack_outbox n ON n.deployed_agent_id = o.deployed_agent_id AND n.session_id = o.session_id
+        AND n.lane = o.lane AND n.lane <> 'side' AND n.position > o.position
+    WHERE o.deployed_agent_id = $1 AND o.delivery_id = $2 AND n.kind = 'update'
+      AND n.state IN ('pending', 'sending'))
+"""
+
+
+async def is_overtaken(connection: Connection, delivery: Delivery) -> bool:
+    """True for an update that another one of the same message stands behind."""
+    found: bool = await connection.fetchval(
+        _OVERTAKEN, delivery.deployed_agent_id, delivery.delivery_id
+    )
+    return found
+
+
 # $1 agent, $2 session, $3 effect
 _TS = """
 SELECT slack_ts FROM slack_outbox
@@ -295,10 +362,10 @@ WHERE deployed_agent_id = $1 AND session_id = $2 AND effect_key = $3
 """
 
 
-async def ts_of(connection: Connection, delivery: Delivery, effect_key: str) -> str | None:
+async def ts_of(connection: Connection, of: Delivery | Place, effect_key: str) -> str | None:
     """The message that another write of the same session became; None if it became none."""
     found: str | None = await connection.fetchval(
-        _TS, delivery.deployed_agent_id, delivery.session_id, effect_key
+        _TS, of.deployed_agent_id, of.session_id, effect_key
     )
     return found
 
