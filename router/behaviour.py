@@ -1,15 +1,86 @@
 """How a deployed agent behaves in Slack: its settings, and what overrides them in a channel."""
 
-from typing import Any, Literal, Self
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from router.errors import ConfigurationError
 
 Mentions = Literal["none", "people", "all"]
 
+Who = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(requester|admins|channel|user:[UW][A-Z0-9]{1,30}|group:S[A-Z0-9]{1,30})$"
+    ),
+]
+_MOST_MINUTES = 60 * 24 * 30
+
 _log = structlog.get_logger(__name__)
+
+
+class Policy(BaseModel):
+    """Who may decide on a held call, how many of them it takes, and for how long it can be done."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    who: tuple[Who, ...] = Field(default=("requester",), min_length=1, max_length=50)
+    """Any of: whom the turn answers, named people, user groups, workspace admins, the channel."""
+    quorum: int = Field(default=1, ge=1, le=10)
+    """So many must be for it. One who is against it is enough."""
+    expires_minutes: float | None = Field(default=None, gt=0, le=_MOST_MINUTES)
+    """After so long the card takes no decision any more and offers to ask again; else never."""
+    remind_minutes: float | None = Field(default=None, gt=0, le=_MOST_MINUTES)
+    """After so long the thread is reminded; unsaid, at half the time of a card that expires."""
+    remember: Literal["no", "arguments", "tool"] = "no"
+    """Whether one may approve for the whole thread: equal calls, or all calls of the tool."""
+
+    @property
+    def expire(self) -> timedelta | None:
+        """When a card runs out, from its asking on."""
+        return timedelta(minutes=self.expires_minutes) if self.expires_minutes else None
+
+    @property
+    def remind(self) -> timedelta | None:
+        """When people are reminded, from its asking on."""
+        if self.remind_minutes is not None:
+            return timedelta(minutes=self.remind_minutes)
+        return self.expire / 2 if self.expire else None
+
+
+class Approvals(BaseModel):
+    """The policies of an agent's tools; a tool of a server is named `server.tool`, all `server.*`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    default: Policy = Policy()
+    tools: dict[str, Policy] = Field(default_factory=dict)
+
+    def of(self, tool: str, server: str | None) -> Policy:
+        """The policy that is nearest to a tool."""
+        names = [f"{server}.{tool}", f"{server}.*"] if server else [tool]
+        return next((self.tools[name] for name in names if name in self.tools), self.default)
+
+
+class Escalations(BaseModel):
+    """Who answers an agent's questions, who is called to it, and when again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    who: tuple[Who, ...] = Field(default=("requester", "channel"), min_length=1, max_length=50)
+    """Who may answer; the owner may always."""
+    owner: Who | None = None
+    """Who is mentioned on the card and at every ping; a person or a user group."""
+    ping_minutes: tuple[Annotated[float, Field(gt=0, le=_MOST_MINUTES)], ...] = (60.0, 480.0)
+    """After so long without an answer they are called again; each from the call before."""
+
+    def ping(self, pings: int) -> timedelta | None:
+        """When to call again after so many pings; None: not any more."""
+        if pings >= len(self.ping_minutes):
+            return None
+        return timedelta(minutes=self.ping_minutes[pings])
 
 
 class Behaviour(BaseModel):
@@ -27,6 +98,10 @@ class Behaviour(BaseModel):
     """A finished answer says what it cost and how long it took."""
     mentions: Mentions = "none"
     """Whom an answer may notify by a mention: nobody, single people, or groups and channels too."""
+    approvals: Approvals = Approvals()
+    """Who decides on the calls that the agent may not make by itself."""
+    escalations: Escalations = Escalations()
+    """Who answers the agent's questions."""
 
 
 class AgentSettings(Behaviour):

@@ -9,8 +9,10 @@ so that two batches never wait for each other; engine.md 1 and 2):
 4. sentences for those who are turned away              slack_outbox
 
 A batch has at most one arrival per conversation, so keys are distinct. When the batch fails because
-of one of its rows, each runs alone. Nothing is told "accepted" before COMMIT; an error means
-unknown, and the same arrival may come again: every write is keyed.
+of one of its rows, each runs alone. A reply below a question's card wakes a session whose key is not
+that of its thread, so it leaves the batch for a transaction of its own (`router.replies_below`).
+Nothing is told "accepted" before COMMIT; an error means unknown, and the same arrival may come
+again: every write is keyed.
 """
 
 import asyncio
@@ -21,7 +23,7 @@ from uuid import UUID
 
 import structlog
 
-from router import busy, commands, refusals, routing
+from router import busy, commands, refusals, replies_below, revisions, routing
 from router.errors import AcceptUnavailable
 from router.loops import Stop
 from router.routing import Arrival, Followed, Outcome, Routing, Turned
@@ -44,8 +46,11 @@ _TITLE = 80
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
+    """`below` is set once it is known to be a reply below a question's card."""
+
     arrival: Arrival
     answer: asyncio.Future[Outcome] = field(repr=False)
+    below: Followed | None = None
 
 
 class Intake:
@@ -123,7 +128,7 @@ class Intake:
 
     async def _commit(self, batch: list[_Waiting]) -> None:
         try:
-            outcomes = await self._in_time([w.arrival for w in batch])
+            outcomes = await self._in_time(batch)
         except database.ROW_ERRORS as error:
             if len(batch) > 1:
                 await self._commit_apart(batch)
@@ -135,10 +140,8 @@ class Intake:
             _log.exception("accept.failed", events=len(batch))
             self._fail(batch, AcceptUnavailable(type(bug).__name__))
         else:
-            for waiting, outcome in zip(batch, outcomes, strict=True):
-                if not waiting.answer.done():
-                    waiting.answer.set_result(outcome)
-            self._tell(outcomes)
+            if below := self._answer(batch, outcomes):
+                await self._commit_apart(below)
 
     async def _commit_apart(self, batch: list[_Waiting]) -> None:
         """Each alone and all at once: one that waits for a lock must not make the others late."""
@@ -146,13 +149,33 @@ class Intake:
             for waiting in batch:
                 tasks.create_task(self._commit([waiting]))
 
-    async def _in_time(self, arrivals: list[Arrival]) -> list[Outcome]:
+    async def _in_time(self, batch: list[_Waiting]) -> list[Outcome | Followed]:
         async with (
             database.within(self._pool, ACCEPT_SECONDS) as connection,
             connection.transaction(),
         ):
             await database.wait_for_locks(connection, _LOCK_SECONDS)
-            return await _accept(connection, arrivals)
+            if (below := batch[0].below) is not None:
+                return [await replies_below.take(connection, below)]
+            return await _accept(connection, [w.arrival for w in batch])
+
+    def _answer(self, batch: list[_Waiting], outcomes: list[Outcome | Followed]) -> list[_Waiting]:
+        """Tells everybody what became of theirs; those who are to be committed apart are left."""
+        below: list[_Waiting] = []
+        settled: list[Outcome] = []
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Followed):
+                waiting.below = outcome
+                below.append(waiting)
+                continue
+            if outcome.kind == "early":
+                self._fail([waiting], AcceptUnavailable("what this is below is not known yet"))
+                continue
+            settled.append(outcome)
+            if not waiting.answer.done():
+                waiting.answer.set_result(outcome)
+        self._tell(settled)
+        return below
 
     def _tell(self, outcomes: list[Outcome]) -> None:
         ready = [o.session for o in outcomes if o.session is not None]
@@ -187,11 +210,15 @@ class Intake:
 # ------------------------------------------------------------------ the transaction
 
 
-async def _accept(connection: Connection, arrivals: list[Arrival]) -> list[Outcome]:
-    outcomes: dict[str, Outcome] = {}
+async def _accept(connection: Connection, arrivals: list[Arrival]) -> list[Outcome | Followed]:
+    """What became of each; of a reply below a card only where it belongs."""
+    outcomes: dict[str, Outcome | Followed] = {}
     welcome = [a for a in arrivals if _unwelcome(a) is None]
     found = await routing.follow(connection, welcome) if welcome else Routing([], [], [])
     followed = [v for v in found.verdicts if isinstance(v, Followed)]
+    below = [f for f in followed if replies_below.is_below_a_card(f)]
+    outcomes |= {f.arrival.conversation_key: f for f in below}
+    followed = [f for f in followed if not replies_below.is_below_a_card(f)]
     woken = await _wake(connection, followed)
     said = [f for f in followed if f.arrival.command is None]
     outcomes |= await _write_inputs(connection, said, found.taken_in, woken)
@@ -199,6 +226,12 @@ async def _accept(connection: Connection, arrivals: list[Arrival]) -> list[Outco
     if found.taken:
         await threads.drop_unclaimed(connection, found.taken)
     turned = [v for v in found.verdicts if isinstance(v, Turned)]
+    outcomes |= {
+        t.arrival.conversation_key: Outcome("early", t.reason)
+        for t in turned
+        if t.reason == routing.EARLY
+    }
+    turned = [t for t in turned if t.reason != routing.EARLY]
     turned += [Turned(a, reason) for a in arrivals if (reason := _unwelcome(a))]
     turned += [
         Turned(f.arrival, "archived" if f.arrival.addressed else "archived_unaddressed")
@@ -248,14 +281,15 @@ async def _write_inputs(
 ) -> dict[str, Outcome]:
     there = [f for f in followed if f.arrival.conversation_key in woken]
     everything = there + [f for f in taken_in if f.arrival.conversation_key in woken]
-    known = await _known(connection, everything) if everything else {}
+    known = await revisions.known(connection, everything) if everything else {}
     marked = await busy.marked(connection, everything, woken)
     changes: list[tuple[Followed, list[NewInput], bool]] = []
     for item in everything:
         mine = known.get(item.arrival.dedupe_key)
         key = item.arrival.conversation_key
         new = _new_inputs(item, woken[key].id, mine, marked=key in marked)
-        revised = await _revise(connection, item.arrival, mine) if mine else False
+        body = _body(item.arrival)
+        revised = mine is not None and await revisions.revise(connection, item.arrival, mine, body)
         changes.append((item, new, revised))
     adding = [one for _, new, _ in changes for one in new]
     added = await inputs.add(connection, adding) if adding else set()
@@ -289,30 +323,14 @@ async def _obey(
     return outcomes
 
 
-async def _known(connection: Connection, items: list[Followed]) -> dict[str, Known]:
-    """What is known of each message, by the arrival's key: under its own ts or its client's id."""
-    wanted = [
-        (f.thread.deployed_agent_id, f.arrival.dedupe_key, f.arrival.client_key) for f in items
-    ]
-    rows = await inputs.known(connection, wanted)
-    by_client = {row.client_key: row for row in rows if row.client_key}
-    by_key = {row.dedupe_key: row for row in rows}
-    found: dict[str, Known] = {}
-    for _, dedupe_key, client_key in wanted:
-        row = by_key.get(dedupe_key) or (by_client.get(client_key) if client_key else None)
-        if row:
-            found[dedupe_key] = row
-    return found
-
-
 def _new_inputs(
     item: Followed, session_id: UUID, known: Known | None, *, marked: bool
 ) -> list[NewInput]:
     """The row that this arrival adds: its message, or the correction of one that was sent."""
     arrival = item.arrival
-    if known is None and (arrival.only_if_known or (arrival.empty and not arrival.deleted)):
+    if known is None and revisions.makes_none(arrival):
         return []
-    if known is not None and not _is_correction(arrival, known):
+    if known is not None and not revisions.is_correction(arrival, known):
         return []
     message = NewInput(
         id=new_id(),
@@ -350,32 +368,3 @@ def _body(arrival: Arrival) -> dict[str, Any]:
         "team": arrival.actor_team_id,
         "files": list(arrival.files),
     }
-
-
-def _is_news(arrival: Arrival, known: Known) -> bool:
-    same_message = known.dedupe_key == arrival.dedupe_key
-    return same_message and not known.deleted and arrival.revision > known.revision
-
-
-def _is_correction(arrival: Arrival, known: Known) -> bool:
-    return (
-        _is_news(arrival, known)
-        and not arrival.deleted
-        and not arrival.empty
-        and known.state in ("sending", "sent", "done")
-        and known.text != arrival.text
-    )
-
-
-async def _revise(connection: Connection, arrival: Arrival, known: Known) -> bool:
-    """Applies an edit or a deletion to a known message; True if that changed what will be said."""
-    if arrival.deleted or (arrival.empty and _is_news(arrival, known)):
-        await inputs.withdraw(connection, known)
-        return known.state == "queued"
-    if not _is_news(arrival, known):
-        return False
-    if known.state == "queued" and known.text != arrival.text:
-        await inputs.replace(connection, known, _body(arrival), arrival.revision)
-        return True
-    await inputs.note_revision(connection, known, arrival.revision, arrival.text)
-    return False

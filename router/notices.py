@@ -71,9 +71,17 @@ class Trouble(StrEnum):
     # ours
     FAILED = "failed"
     CRASHED = "crashed"
-    # calls that nobody may make, or can
-    HELD_CALL = "held_call"
+    # calls that nobody can make
     UNSERVED_TOOL = "unserved_tool"
+    # what people decide
+    NOT_YOURS_TO_DECIDE = "not_yours_to_decide"
+    DECIDED_ALREADY = "decided_already"
+    NOT_FOR_OUTSIDERS = "not_for_outsiders"
+    NOT_FOR_GUESTS = "not_for_guests"
+    NOT_FOUND_OUT = "not_found_out"
+    NO_SUCH_CARD = "no_such_card"
+    FORM_NOT_OPENED = "form_not_opened"
+    NOT_TAKEN = "not_taken"
     # no further than the door
     NO_AGENT = "no_agent"
     PAUSED = "paused"
@@ -253,14 +261,49 @@ WORDS = {
         "This message stopped the work several times, so it was set aside.",
         "Put it in other words, or give an admin the reference.",
     ),
-    Trouble.HELD_CALL: Words(
-        "The agent asked to use `{tool}`, which needs a person's approval. "
-        "Approvals are not available here yet, so it was declined.",
-        "Do that step yourself, or ask an admin to let the agent use the tool without asking.",
-    ),
     Trouble.UNSERVED_TOOL: Words(
         "The agent called `{tool}`, which is not connected here, so the call failed.",
         "Ask an admin to take the tool away from the agent, or to connect it.",
+    ),
+    Trouble.NOT_YOURS_TO_DECIDE: Words(
+        "This is not yours to decide.",
+        "Ask {who} to do it.",
+        private=True,
+    ),
+    Trouble.DECIDED_ALREADY: Words(
+        "This is decided already: somebody, or the time, was faster.",
+        "Look at the card for what was decided.",
+        private=True,
+    ),
+    Trouble.NOT_FOR_OUTSIDERS: Words(
+        "People from another organisation decide here only where they are named one by one.",
+        "Ask {who} to do it.",
+        private=True,
+    ),
+    Trouble.NOT_FOR_GUESTS: Words(
+        "Guests decide here only where they are named one by one.",
+        "Ask {who} to do it.",
+        private=True,
+    ),
+    Trouble.NOT_FOUND_OUT: Words(
+        "I could not find out just now whether this is yours to decide, so nothing was decided.",
+        "Do it again in a minute.",
+        private=True,
+    ),
+    Trouble.NO_SUCH_CARD: Words(
+        "This button belongs to nothing that can be decided here, so nothing was decided.",
+        "Ask the agent again in its own thread.",
+        private=True,
+    ),
+    Trouble.FORM_NOT_OPENED: Words(
+        "The form could not be opened in time, so nothing was decided.",
+        "Do it again.",
+        private=True,
+    ),
+    Trouble.NOT_TAKEN: Words(
+        "I could not make sure that this was taken.",
+        "Do it again if the card does not change within a minute; that does no harm.",
+        private=True,
     ),
     Trouble.NO_AGENT: Words(
         "No agent is set up to answer here yet.",
@@ -324,7 +367,7 @@ def words(trouble: Trouble, *, anew: bool = False, **names: str) -> str:
     `names` (tool, server) were chosen by others: they are cut to a length.
     """
     said = WORDS[trouble]
-    plain = {"tool": "a tool", "server": "a connected service"}
+    plain = {"tool": "a tool", "server": "a connected service", "who": "one of those named below"}
     plain |= {key: _plainly(name) for key, name in names.items() if name}
     text = f"{said.happened} {said.do}".format_map(plain)
     return f"{text} {_ANEW}" if anew else text
@@ -394,11 +437,6 @@ def stopped(by: str | None, done: list[str]) -> str:
 
 
 # ------------------------------------------------------------------ to the agent
-
-DENY_MESSAGE = (
-    "Declined automatically: this tool needs a person's approval and approvals are not available "
-    "in this deployment. Go on without it and say what could not be done."
-)
 
 
 def unserved_result(tool: str) -> str:

@@ -33,12 +33,42 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What a person is in a place, as far as deciding goes. `groups`: those asked about, joined.
+
+    `known` is False where it could not be found out: then nothing may be concluded.
+    """
+
+    user_id: str
+    name: str
+    known: bool = True
+    external: bool = False
+    guest: bool = False
+    bot: bool = False
+    deactivated: bool = False
+    admin: bool = False
+    in_channel: bool = False
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """A tool call as people see it."""
 
     id: str
     title: str
     status: Literal["in_progress", "complete", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a turn's earlier previews showed: so many messages, and its text up to there."""
+
+    messages: int = 0
+    text: int = 0
+
+
+NOTHING_BEFORE = Before()
 
 
 class Preview(Protocol):
@@ -67,8 +97,12 @@ class Previews(Protocol):
         user_id: str,
         team_id: str | None,
         mentions: Mentions = "none",
+        before: Before = NOTHING_BEFORE,
     ) -> Preview:
-        """A preview of a turn that answers this person, with the mentions that stay."""
+        """A preview of a turn that answers this person, with the mentions that stay.
+
+        `before`: it goes on behind that, below what was said before people were waited for.
+        """
         ...
 
     async def settle(self, held: Held, turn_id: UUID) -> None:
@@ -85,6 +119,15 @@ class Conversation(Protocol):
 
     async def person(self, install_id: UUID, user_id: str) -> Person:
         """Who that is; falls back to the id when it cannot be found out."""
+        ...
+
+    async def standing(
+        self, install_id: UUID, channel_id: str, user_id: str, groups: frozenset[str]
+    ) -> Standing:
+        """What a person may be trusted with in a channel, and which of these groups they are in.
+
+        Never raises: what cannot be found out is `known=False`.
+        """
         ...
 
     def parts(self, markdown: str, *, after: str = "", mentions: Mentions = "none") -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from uuid import UUID
 
 from router import clock
-from store import agents, threads
+from store import agents, escalations, threads
 from store.agents import Route
 from store.database import Connection
 from store.ids import new_id
@@ -22,6 +22,8 @@ from store.threads import Pin, Thread, Unclaimed
 
 # A reply to a root younger than this may have overtaken the mention that makes us follow it.
 _YOUNG = timedelta(minutes=2)
+# Why an arrival has to come again: what it is below is not known yet.
+EARLY = "card_on_its_way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +142,10 @@ class Outcome:
     """What became of an arrival.
 
     `session` is set when somebody should look at it, `spoke` when the outbox has something new.
+    An early one has to come again.
     """
 
-    kind: Literal["accepted", "duplicate", "kept", "ignored", "refused"]
+    kind: Literal["accepted", "duplicate", "kept", "ignored", "refused", "early"]
     reason: str | None = None
     session: Ready | None = None
     spoke: bool = False
@@ -161,6 +164,8 @@ async def follow(connection: Connection, arrivals: list[Arrival]) -> Routing:
     """Finds or pins the thread of each arrival; conversation keys distinct."""
     known = await threads.find(connection, [a.conversation_key for a in arrivals])
     fresh = [a for a in arrivals if a.conversation_key not in known and _may_begin(a)]
+    early = await _early(connection, fresh)
+    fresh = [a for a in fresh if a.conversation_key not in early]
     waiting: list[Unclaimed] = []
     routes: dict[tuple[UUID, str], Route] = {}
     if fresh:
@@ -169,7 +174,12 @@ async def follow(connection: Connection, arrivals: list[Arrival]) -> Routing:
         fresh = [a for a in fresh if a.dedupe_key not in gone]
         routes = await agents.routes(connection, [a.place for a in fresh])
         known |= await _pin(connection, fresh, routes)
-    verdicts = [await _judge(connection, a, known, routes, waiting) for a in arrivals]
+    verdicts = [
+        Turned(a, EARLY)
+        if a.conversation_key in early
+        else await _judge(connection, a, known, routes, waiting)
+        for a in arrivals
+    ]
     newest = {a.dedupe_key: a.revision for a in fresh}
     taken = [w for w in waiting if _belongs(w, known) and not _is_newer(w, newest)]
     taken_in = [
@@ -180,6 +190,19 @@ async def follow(connection: Connection, arrivals: list[Arrival]) -> Routing:
     return Routing(verdicts, taken_in, taken)
 
 
+async def _early(connection: Connection, fresh: list[Arrival]) -> set[str]:
+    """Mentions below what may be a question's card, which a crash keeps from being pinned yet.
+
+    Asked only where a young thread that we do not follow is joined: elsewhere it costs nothing.
+    """
+    now = clock.now()
+    joining = [a for a in fresh if a.ts > Decimal(a.root_ts) and a.root_is_young(now)]
+    if not joining:
+        return set()
+    cards = await escalations.on_their_way(connection, [(*a.place, a.root_ts) for a in joining])
+    return {a.conversation_key for a in joining if (*a.place, a.root_ts) in cards}
+
+
 def _may_begin(arrival: Arrival) -> bool:
     if arrival.deleted or arrival.command or arrival.empty:
         return False
@@ -187,9 +210,12 @@ def _may_begin(arrival: Arrival) -> bool:
 
 
 def _belongs(waiting: Unclaimed, known: dict[str, Thread]) -> bool:
-    """True for what the session must know: replies after its first message, and every deletion."""
+    """True for what the session must know: replies after its first message, and every deletion.
+
+    What waits for the thread below a question's card goes apart from a batch: the sweep's.
+    """
     thread = known.get(waiting.slack_conversation_key)
-    if thread is None:
+    if thread is None or thread.escalation_id is not None:
         return False
     return waiting.deleted or Decimal(waiting.event["ts"]) >= thread.first_ts
 
@@ -234,7 +260,7 @@ async def _judge(
         if arrival.only_if_known or arrival.command or silent:
             return Turned(arrival, "not_addressed")
         return await _keep(connection, arrival, "not_followed")
-    if arrival.addressed:
+    if arrival.addressed or thread.escalation_id is not None:  # below a card every word is ours
         if arrival.ts < thread.first_ts and not arrival.deleted:
             await threads.lower_first_ts(connection, arrival.conversation_key, arrival.ts)
         return Followed(arrival, thread)

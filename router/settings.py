@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """How long a replica may be silent before its turns go elsewhere."""
     threadline_sweep_seconds: float = Field(default=1.0, gt=0)
     """How often a replica looks for work that nobody told it of."""
+    threadline_awaiting_reads: float = Field(default=60.0, gt=0, le=1000)
+    """How many turns that wait for people are compared with the runtime in a minute, all told."""
     threadline_retention_days: int = Field(default=30, gt=0)
     """How long texts of inputs and sent messages are kept."""
     host: str = "127.0.0.1"

@@ -9,7 +9,7 @@ permits; a send never does (platform.claude.com/docs/en/managed-agents/reference
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,12 +31,14 @@ from store.budgets import Kind
 T = TypeVar("T")
 
 Event = dict[str, Any]
+Tool = dict[str, Any]
 
 _CONNECT_SECONDS = 5.0
 _STREAM_SILENCE_SECONDS = 600.0
 _CALLS = 100
 _PAGE = 1000
 _RECENT = 100
+_INSTALL_TRIES = 3
 
 # what a refusal says of its cause, the surest first: `error.details.error_code`, `error.type`, status
 _BY_CODE = {
@@ -110,11 +112,45 @@ class Runtime:
 
     # -------------------------------------------------------------- agents
 
-    async def create_agent(self, *, name: str, model: str, system: str) -> str:
+    async def create_agent(
+        self, *, name: str, model: str, system: str, tools: Sequence[Tool] = ()
+    ) -> str:
         """A new agent's id."""
         with _sorted_errors():
-            agent = await self._calls.beta.agents.create(name=name, model=model, system=system)
+            agent = await self._calls.beta.agents.create(
+                name=name,
+                model=model,
+                system=system,
+                tools=list(tools),  # type: ignore[arg-type]  # plain dicts of the documented shape
+            )
         return agent.id
+
+    async def install_tool(self, agent_id: str, tool: Tool) -> bool:
+        """Puts a custom tool on an agent; False if one of that name is there.
+
+        An update replaces all tools, so all are sent, and only on top of the version that they were
+        read from (platform.claude.com/docs/en/api/beta/agents/update). An agent that somebody else
+        changed meanwhile is read again, and RuntimeUnclear after a few times.
+        """
+        for attempt in range(1, _INSTALL_TRIES + 1):
+            with _sorted_errors():
+                agent = await self._calls.beta.agents.retrieve(agent_id)
+            there = [t.to_dict(mode="json", warnings=False) for t in agent.tools]
+            if any(t["type"] == "custom" and t["name"] == tool["name"] for t in there):
+                return attempt > 1
+            try:
+                with _sorted_errors():
+                    await self._calls.beta.agents.update(
+                        agent_id,
+                        version=agent.version,
+                        tools=[*there, tool],  # type: ignore[list-item]  # as above
+                    )
+            except RuntimeUnclear:
+                if attempt == _INSTALL_TRIES:
+                    raise
+            else:
+                break
+        return True
 
     async def create_environment(self, *, name: str) -> str:
         """A new cloud environment's id."""
@@ -214,6 +250,24 @@ class Runtime:
                 ],
             )
         return [e.to_dict(mode="json", warnings=False) for e in page.data]
+
+    async def held_calls(self, need: Need, session_id: str) -> set[str] | None:
+        """The calls that the newest status says are held; None where it waits for nobody."""
+        async with self._read(need):
+            page = await self._calls.beta.sessions.events.list(
+                session_id,
+                order="desc",
+                limit=1,
+                types=[
+                    "session.status_idle",
+                    "session.status_running",
+                    "session.status_rescheduled",
+                    "session.status_terminated",
+                ],
+            )
+        newest = page.data[0].to_dict(mode="json", warnings=False) if page.data else {}
+        stop: Any = newest.get("stop_reason") or {}
+        return set(stop.get("event_ids") or []) if stop.get("type") == "requires_action" else None
 
     @asynccontextmanager
     async def stream(self, need: Need, session_id: str) -> AsyncIterator[AsyncIterator[Event]]:

@@ -24,9 +24,17 @@ process at each row and checks what a person sees and what the runtime received.
 | send.stored | + inputs `sent` | the history is listed from our place, the stream followed |
 | turn.between_events | + events at the runtime | listed again: the same effects under the same keys |
 | interrupt.unanswered | + the interrupt at the runtime | it is there or it is not: never sent to another turn |
-| hold.undecided | + a held call at the runtime | the latest requires_action is found again by listing |
-| hold.decided | + decision | sent after the deadline unless the runtime shows it for its tool call |
-| hold.unstored | + decision at the runtime | found there by its tool call's id; not sent again |
+| ask.uncommitted | + a held call at the runtime | found again by listing; asked then |
+| ask.committed | + its row `pending`, no card yet | the row is known by its call; the turn pauses |
+| pause.committed | + awaiting a human, words, card; released | any replica delivers and decides |
+| decide.uncommitted | as before | the press failed before the person's eyes: pressed again |
+| decide.committed | + verdict and decision in one | a sweep finds the session; a second press is late |
+| confirm.sending | + decision `sending` with a deadline | looked for at the runtime by its tool call; sent |
+| confirm.unanswered | + decision at the runtime | found there by its tool call's id; not sent again |
+| confirm.unstored | + decision at the runtime | found there by its tool call's id; not sent again |
+| confirm.stored | + `confirmed`, the card's last writing | the history is listed from our place |
+| answer.committed | + an answer to a question, and its decision | as decide.committed |
+| answer.unstored | + the answer at the runtime | as confirm.unstored |
 | stream.intended | + preview `starting` with the time | no stream since then is ours: the reply is posted |
 | stream.unanswered | + a stream in Slack, its ts unknown | found as ours, in progress, since then: adopted |
 | stream.unstored | + a stream in Slack, its ts unknown | found as ours, in progress, since then: adopted |

@@ -1,9 +1,5 @@
 """Every way in which a turn, or the hold on a session, comes to its end: one transaction each."""
 
-from collections.abc import Callable
-from functools import partial
-from itertools import zip_longest
-from typing import Literal
 from uuid import UUID
 
 import structlog
@@ -14,24 +10,21 @@ from router.errors import RuntimeFailure, RuntimeGone, RuntimeRefused
 from router.notices import Notice, Trouble, about
 from router.ports import Person, Step
 from router.runtime.budget import Need
-from router.turns import doubles, footer, sending
+from router.turns import asking, doubles, footer, questions, replies, sending
 from router.turns.engine import (
     Append,
     Engine,
     Holding,
     appending,
     away,
-    ending_of,
     notice,
-    reply,
 )
 from router.turns.project import Ended, usage_between
-from store import database, inputs, previews, sessions, turns, usage
+from store import database, inputs, sessions, turns, usage
 from store.ids import reference_of
 from store.inputs import Input
 from store.leases import Ready
 from store.outbox import Effect
-from store.previews import Part
 from store.turns import Turn
 
 _log = structlog.get_logger(__name__)
@@ -58,9 +51,9 @@ async def finish(  # all that an end is made of
     dropped = [i for i in mine if i.send_key in ended.flushed]
     refused = [i for i in dropped if i.flushes >= _FLUSHES]
     async with appending(engine, holding) as append:
-        shown = await previews.of_turn(append.connection, held.lease, turn.id)
         used = usage_between(held.usage_snapshot, snapshot) if snapshot else None
-        effects = _replies(engine, holding, turn, ended, [p for p in shown if p.slack_ts], steps)
+        said = replies.Said(ended.text, ended.segments, steps, ended.restarted, ended.interrupted)
+        effects = await replies.write(append, engine, holding, turn, said)
         if ended.read or not dropped or refused != dropped:
             effects += _troubled(turn, ended)
         effects = _with_footer(holding, turn, ended, effects, used)
@@ -69,14 +62,11 @@ async def finish(  # all that an end is made of
         words = " ".join([ended.text, *(str(i.body.get("text") or "") for i in mine)])
         await turns.end(append.connection, held.lease, turn.id, _state(ended), ended.reason, words)
         await usage.add(append.connection, held, turn.id, used)
-        await inputs.refuse(append.connection, held.lease, [i.id for i in refused])
-        await inputs.requeue_flushed(
-            append.connection, held.lease, [i.id for i in dropped if i not in refused]
-        )
-        await inputs.finish(append.connection, held.lease, turn.id)
+        await _end_inputs(append, turn, dropped, refused)
         await sessions.turn_ended(append.connection, held.lease, ended.at, snapshot)
         if ended.reason == "terminated":
             await sessions.forget_runtime(append.connection, held.lease)
+        await asking.close_all(append, turn.id, _over(ended, stopper), ended.answers)
         doubled = await doubles.found(append, ended, mine)
         await append.say(effects)
         again = await append.release(wait=_AFTER_FLUSH_SECONDS if dropped else 0.0)
@@ -92,6 +82,18 @@ async def finish(  # all that an end is made of
     _tell(engine, holding, again=again and not dropped)
 
 
+async def _end_inputs(
+    append: Append, turn: Turn, dropped: list[Input], refused: list[Input]
+) -> None:
+    """What the runtime threw away goes out again, some of it not; all others are done."""
+    lease = append.held.lease
+    await inputs.refuse(append.connection, lease, [i.id for i in refused])
+    again = [i.id for i in dropped if i not in refused]
+    await inputs.requeue_flushed(append.connection, lease, again)
+    await questions.too_late(append, await inputs.open_inputs(append.connection, lease))
+    await inputs.finish(append.connection, lease, turn.id)
+
+
 def _with_footer(
     holding: Holding, turn: Turn, ended: Ended, effects: list[Effect], used: usage.Usage | None
 ) -> list[Effect]:
@@ -99,6 +101,13 @@ def _with_footer(
         return effects
     took = (ended.at or clock.now()) - turn.started_at
     return footer.under(effects, footer.line(took, used))
+
+
+def _over(ended: Ended, stopper: str | None) -> str:
+    """Why nobody waits any more for what the turn asked."""
+    if not ended.interrupted:
+        return "the turn is over"
+    return f"stopped by {stopper}" if stopper else "stopped"
 
 
 def _state(ended: Ended) -> str:
@@ -118,51 +127,6 @@ def _troubled(turn: Turn, ended: Ended) -> list[Effect]:
     return [notice(f"notice:{turn.id}:end", told.body(), turn_id=turn.id, ends=True)]
 
 
-def _replies(  # all that an answer is made of
-    engine: Engine,
-    holding: Holding,
-    turn: Turn,
-    ended: Ended,
-    shown: list[Part],
-    steps: tuple[Step, ...],
-) -> list[Effect]:
-    """The answer's parts, the messages of its preview first; cut where the preview was cut."""
-    if ended.interrupted and shown:
-        return _stand(turn, shown, steps)
-    mentions = holding.behaviour.mentions
-    cut = partial(engine.conversation.parts, mentions=mentions)
-    if ended.restarted or not shown:
-        said = list(zip_longest(cut(ended.text), shown))
-    else:
-        said = _where_shown(cut, ended.text, shown)
-    effects = []
-    for n, (words, part) in enumerate(said):
-        text = words or ""
-        effect = reply(turn.id, n, text, steps if part and n == 0 else (), mentions)
-        fate: Literal["say", "stand", "go"] = "say" if text else "go" if n else "stand"
-        effects.append(ending_of(part, effect, fate) if part else effect)
-    return effects
-
-
-def _where_shown(
-    cut: Callable[..., list[str]], text: str, shown: list[Part]
-) -> list[tuple[str | None, Part | None]]:
-    """The text cut where its preview was cut; what does not fit there follows in new messages."""
-    said: list[tuple[str | None, Part | None]] = []
-    for part, following in zip_longest(shown, shown[1:]):
-        end = following.text_from if following else len(text)
-        before, piece = text[: part.text_from], text[part.text_from : end]
-        first, *more = cut(piece, after=before) or [""]
-        said += [(first, part), *((m, None) for m in more)]
-    return said
-
-
-def _stand(turn: Turn, shown: list[Part], steps: tuple[Step, ...]) -> list[Effect]:
-    """Ends what was shown of an answer that was cut short; its words stay as they are."""
-    unended = [p for p in shown if p.state == "open" or p.edited]
-    return [ending_of(p, reply(turn.id, n, "", steps), "stand") for n, p in enumerate(unended)]
-
-
 async def _stopper(engine: Engine, holding: Holding, turn: Turn) -> str | None:
     """The name of who interrupted the turn, where a person of this thread did."""
     held = holding.held
@@ -180,12 +144,6 @@ def _stopped(turn: Turn, by: str | None, steps: tuple[Step, ...]) -> Effect:
     done = [step.title for step in steps if step.status == "complete"]
     body = Notice(notices.stopped(by, done)).body()
     return notice(f"notice:{turn.id}:end", body, turn_id=turn.id, ends=True)
-
-
-async def _let_stand(append: Append, turn: Turn, steps: tuple[Step, ...]) -> None:
-    """Ends the streams of a turn that has no answer: what was shown stays."""
-    shown = await previews.of_turn(append.connection, append.held.lease, turn.id)
-    await append.say(_stand(turn, [p for p in shown if p.slack_ts], steps))
 
 
 async def _find_out(engine: Engine, holding: Holding, turn: Turn | None) -> None:
@@ -229,9 +187,10 @@ async def fail(
         ids = [i.id for i in mine if turn is None or i.turn_id == turn.id]
         key = turn.id if turn else (ids[0] if ids else held.id)
         if turn is not None:
-            await _let_stand(append, turn, steps)
+            await replies.let_stand(append, turn, steps)
             await turns.end(append.connection, held.lease, turn.id, "failed", str(trouble), "")
             await usage.add(append.connection, held, turn.id, None)
+            await asking.close_all(append, turn.id, "the turn failed", {})
         await inputs.refuse(append.connection, held.lease, ids)
         await sessions.turn_ended(append.connection, held.lease, None, None)
         told = about(trouble, key)
@@ -283,9 +242,10 @@ async def gone(
         )
         await inputs.requeue_flushed(append.connection, held.lease, sent)
         if turn is not None:
-            await _let_stand(append, turn, steps)
+            await replies.let_stand(append, turn, steps)
             await turns.end(append.connection, held.lease, turn.id, "failed", "gone", "")
             await usage.add(append.connection, held, turn.id, usage.Usage())
+            await asking.close_all(append, turn.id, "the agent's session is gone", {})
         await sessions.turn_ended(append.connection, held.lease, None, None)
         await sessions.forget_runtime(append.connection, held.lease)
         lost = about(Trouble.CONTEXT_LOST, turn.id if turn else held.id)
@@ -366,6 +326,7 @@ async def nothing_to_do(engine: Engine, holding: Holding) -> None:
     """No message waits; decisions and interrupts of turns that are over are void."""
     async with appending(engine, holding) as append:
         mine = await inputs.open_inputs(append.connection, holding.held.lease)
+        await questions.too_late(append, mine)
         void = [i.id for i in mine if i.kind in sending.SIDE]
         await inputs.refuse(append.connection, holding.held.lease, void)
         again = await append.release()

@@ -26,7 +26,10 @@ class Released(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Waits in seconds. `settle` lies between two looks for a lost send, `grace` after its end."""
+    """Waits in seconds. `settle` lies between two looks for a lost send, `grace` after its end.
+
+    `awaiting`: no turn that waits for people is compared with the runtime sooner again.
+    """
 
     lease: float = 15.0
     settle: float = 2.0
@@ -36,6 +39,8 @@ class Timing:
     sweep: float = 1.0
     disagree: float = 45.0
     retention: float = 600.0
+    waits: float = 2.0
+    awaiting: timedelta = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +155,24 @@ def place_of(held: Held) -> outbox.Place | None:
     )
 
 
-def reply(
+def reply_key(turn_id: UUID, part: int, pause: str | None) -> str:
+    """What a part of an answer is known by; `pause`: the idle before which it was said."""
+    return f"reply:{turn_id}/{pause}:{part}" if pause else f"reply:{turn_id}:{part}"
+
+
+def reply(  # what a part is made of
     turn_id: UUID,
     part: int,
     text: str,
     steps: tuple[Step, ...] = (),
     mentions: Mentions = "none",
+    *,
+    pause: str | None = None,
 ) -> Effect:
-    """One part of a turn's answer: at most one per turn and part, whoever writes it."""
+    """One part of a turn's answer: at most one per segment and part, whoever writes it."""
     body = {"markdown": text, "steps": [[s.id, s.title, s.status] for s in steps]}
     body |= {"mentions": mentions} if mentions != "none" else {}
-    return Effect(f"reply:{turn_id}:{part}", "reply", body, lane="reply", turn_id=turn_id)
+    return Effect(reply_key(turn_id, part, pause), "reply", body, lane="reply", turn_id=turn_id)
 
 
 def ending_of(shown: Part, said: Effect, fate: Literal["say", "stand", "go"]) -> Effect:

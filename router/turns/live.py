@@ -6,13 +6,10 @@ into this text means the same there.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from router.ports import Step
-
-Event = dict[str, Any]
-
-SEPARATOR = "\n\n"
+from router.turns.project import SEPARATOR, Event
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ turn from its beginning gives the same answers.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,6 +20,7 @@ Event = dict[str, Any]
 
 _MARKER = re.compile(r'\A<input id="([0-9a-f-]{36}(?:\.\d+)?)"')
 _NEVER = datetime.max.replace(tzinfo=UTC)
+SEPARATOR = "\n\n"
 _ENDLESS = frozenset({"retries_exhausted", "budget_reached"})
 
 
@@ -43,7 +44,26 @@ class HeldCall:
 
     event_id: str
     tool: str
+    server: str | None
     custom: bool
+    arguments: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The tool as people know it: with its server, where it has one."""
+        return f"{self.server}.{self.tool}" if self.server else self.tool
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What a turn says between two pauses for people, as the place of it in all that the turn says.
+
+    `pause`: the idle that ends it; None for the last.
+    """
+
+    pause: str | None
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +86,8 @@ class Ended:
     flushed: frozenset[str] = frozenset()
     error: dict[str, Any] | None = None
     messages: tuple[tuple[str, str], ...] = ()
+    segments: tuple[Segment, ...] = ()
+    answers: dict[str, str] = field(default_factory=dict)
 
     @property
     def cause(self) -> str | None:
@@ -149,11 +171,7 @@ class Projection:
     def answered(self) -> set[str]:
         """The calls that somebody has answered."""
         answers = ("user.tool_confirmation", "user.custom_tool_result")
-        return {
-            str(e.get("tool_use_id") or e.get("custom_tool_use_id"))
-            for e in self._events.values()
-            if e["type"] in answers
-        }
+        return {_answered_by(e) for e in self._events.values() if e["type"] in answers}
 
     def _read(self, inputs: Iterable[str]) -> dict[str, datetime]:
         arrived = self.arrived()
@@ -168,6 +186,42 @@ class Projection:
             return []
         waiting = set(newest["stop_reason"].get("event_ids") or []) - self.answered()
         return [_call(self._events[i]) for i in sorted(waiting) if i in self._events]
+
+    def is_behind(self) -> bool:
+        """True while the newest idle still names calls that are answered: a newer one is coming.
+
+        Of many calls it names a few at a time, so what waits next is known only then.
+        """
+        newest = self._newest("session.status_idle", "session.status_running")
+        if newest is None or _stop(newest) != "requires_action":
+            return False
+        return bool(set(newest["stop_reason"].get("event_ids") or []) & self.answered())
+
+    def call(self, event_id: str) -> HeldCall | None:
+        """A call of a tool, if it was seen."""
+        event = self._events.get(event_id)
+        return _call(event) if event else None
+
+    def waits(self, event_id: str) -> bool | None:
+        """Whether a call waits for an answer; None where what was seen does not tell.
+
+        What is older than the newest idle, and not named by it, waits no more.
+        """
+        if event_id in self.answered():
+            return False
+        newest = self._newest("session.status_idle", "session.status_running")
+        asked = self._times.get(event_id)
+        if newest is None or asked is None or asked > self._at(newest):
+            return None
+        if newest["type"] == "session.status_running":
+            return None
+        return event_id in (newest["stop_reason"].get("event_ids") or [])
+
+    def answers(self) -> dict[str, str]:
+        """How calls were answered, whoever did it, by the calls' event ids."""
+        types = ("user.tool_confirmation", "user.custom_tool_result")
+        found = [e for e in self._events.values() if e["type"] in types]
+        return {_answered_by(e): _answer_in_words(e) for e in found}
 
     def ended(self, inputs: set[str]) -> Ended | None:
         """The end of the turn that these sendings make, or None while it goes on.
@@ -192,10 +246,11 @@ class Projection:
 
     def _end(self, reason: str, last: Event, read: dict[str, datetime], inputs: set[str]) -> Ended:
         begun = min(read.values(), default=None)
-        text = "\n\n".join(self._texts(begun)) if begun else ""
+        text, segments = self._said(begun)
         interrupted = self._interrupted(read)
+        silent = segments[-1].start == segments[-1].end
         return Ended(
-            reason=reason if text or reason != "end_turn" or interrupted else "no_text",
+            reason="no_text" if silent and reason == "end_turn" and not interrupted else reason,
             text=text,
             at=_time(last),
             usage=self.usage(),
@@ -205,7 +260,28 @@ class Projection:
             flushed=frozenset(inputs - read.keys()),
             error=self._given_up_on(begun) if begun else None,
             messages=tuple(one for one in self._ours() if one[1] in self._times),
+            segments=tuple(segments),
+            answers=self.answers(),
         )
+
+    def paused(self, inputs: set[str]) -> tuple[str, tuple[Segment, ...]]:
+        """What the turn of these sendings has said so far, up to the pause that it is in."""
+        begun = min(self._read(inputs).values(), default=None)
+        text, segments = self._said(begun)
+        return text, tuple(segments[:-1])
+
+    def _said(self, begun: datetime | None) -> tuple[str, list[Segment]]:
+        """All that was said since then, and its segments."""
+        text, segments, start = "", list[Segment](), 0
+        for event in self._new() if begun else []:
+            if begun is None or self._at(event) < begun:
+                continue
+            if event["type"] == "agent.message" and (words := _words(event)):
+                text = f"{text}{SEPARATOR}{words}" if text else words
+            elif _stop(event) == "requires_action":
+                segments.append(Segment(str(event["id"]), start, len(text)))
+                start = len(text)
+        return text, [*segments, Segment(None, start, len(text))]
 
     def _given_up_on(self, begun: datetime) -> dict[str, Any] | None:
         """The last error of the turn that the runtime did not try again after."""
@@ -250,15 +326,6 @@ class Projection:
         newest = self._newest("session.usage")
         return newest.get("usage") if newest else None
 
-    def _texts(self, begun: datetime) -> Iterator[str]:
-        for event in self._new():
-            if event["type"] == "agent.message" and self._at(event) >= begun:
-                text = "".join(
-                    b["text"] for b in event.get("content") or [] if b.get("type") == "text"
-                )
-                if text.strip():
-                    yield text
-
     # -------------------------------------------------------------- order
 
     def _new(self) -> list[Event]:
@@ -281,17 +348,39 @@ def _time(event: Event) -> datetime | None:
     return datetime.fromisoformat(value) if value else None
 
 
+def _words(event: Event) -> str:
+    text = "".join(b["text"] for b in event.get("content") or [] if b.get("type") == "text")
+    return text if text.strip() else ""
+
+
 def _stop(idle: Event) -> str:
     return str((idle.get("stop_reason") or {}).get("type"))
 
 
+def _answered_by(event: Event) -> str:
+    """The call that an answer is for."""
+    return str(event.get("tool_use_id") or event.get("custom_tool_use_id"))
+
+
+def _answer_in_words(event: Event) -> str:
+    match event.get("result"), event.get("deny_message"):
+        case "allow", _:
+            return "allowed there"
+        case "deny", str(reason):
+            return f"denied there: {reason}"
+        case "deny", _:
+            return "denied there"
+        case _:
+            return "answered there"
+
+
 def _call(event: Event) -> HeldCall:
-    server = event.get("mcp_server_name")
-    name = str(event.get("name"))
     return HeldCall(
         event_id=str(event["id"]),
-        tool=f"{server}.{name}" if server else name,
+        tool=str(event.get("name")),
+        server=event.get("mcp_server_name"),
         custom=event["type"] == "agent.custom_tool_use",
+        arguments=event.get("input") or {},
     )
 
 

@@ -8,7 +8,8 @@ The writes of a turn, each one transaction fenced by the lease's epoch, in this 
   begin            turn, its inputs queued → sending, session running    messages.begin
   send             request ▸ inputs sent                                 sending.deliver
   steer            inputs queued → sending ▸ request ▸ sent              messages.steer
-  hold             a decision for each held call ▸ request ▸ sent        _decline
+  ask              approvals, questions, cards; awaiting a human, release  asking.ask
+  decide           decision sending ▸ request ▸ sent, confirmed          sending.send_side
   end              turn, usage, inputs, replies, place, release          ending.finish
 
 A process may die between any two. The next holder lists the history again from the same place and
@@ -20,7 +21,6 @@ import asyncio
 
 import structlog
 
-from router import clock, notices
 from router.behaviour import behaviour_of
 from router.errors import (
     RuntimeAway,
@@ -28,19 +28,16 @@ from router.errors import (
     RuntimeGone,
     RuntimeUnclear,
 )
-from router.notices import Trouble, about
+from router.notices import Trouble
 from router.ports import Status, Thread
 from router.runtime.feed import Attached, Item, Listed, Live, Lost, Source, Woken, follow
-from router.turns import ending, sending, session
-from router.turns.engine import Engine, Holding, Released, appending, notice
+from router.turns import asking, ending, questions, sending, session
+from router.turns.engine import Engine, Holding, Released
 from router.turns.messages import Messages
-from router.turns.project import Event, HeldCall, Projection
+from router.turns.project import Event, Projection
 from router.turns.showing import Showing
 from store import agents, database, inputs, leases
 from store.agents import Agent
-from store.ids import new_id
-from store.inputs import NewInput
-from store.outbox import Effect
 from store.turns import Turn
 
 _log = structlog.get_logger(__name__)
@@ -48,6 +45,7 @@ _log = structlog.get_logger(__name__)
 _BARREN_CLAIMS = 5
 _MOST_COLLECTING = 10  # times its quiet time
 _LOST_STREAMS = 4
+_RUNS = "session.status_running"
 _FRAGMENTS = frozenset({"event_start", "event_delta"})
 _DECISIVE = frozenset(
     {
@@ -70,6 +68,8 @@ class Runner:
         self._inbox: asyncio.Queue[Item] = asyncio.Queue()
         self._seen = Projection(self._held.place_at)
         self._working = False
+        self._paused = False  # the thread shows that people are waited for
+        self._rest: Status = "active"
         self._showing = Showing(engine, self._held)
         self._messages = Messages(engine, holding, self._seen, self._showing)
 
@@ -84,7 +84,7 @@ class Runner:
         except Exception as raised:  # noqa: BLE001  # the guard: a bug fails this turn and no other
             await self._decide(_first(raised))
         if self._working:
-            await self._show("active")
+            await self._show(self._rest)
 
     async def _decide(self, error: Exception) -> None:
         if isinstance(error, (leases.LeaseLost, *database.ERRORS)):
@@ -139,9 +139,11 @@ class Runner:
 
     async def _converse(self, agent: Agent) -> None:
         self._working = True
+        turn = self._messages.turn
+        self._paused = turn is not None and turn.state == "awaiting_human"
         async with asyncio.TaskGroup() as tasks:
             self._showing.run_in(tasks)
-            status = tasks.create_task(self._show("processing"))
+            status = tasks.create_task(self._show("suspended" if self._paused else "processing"))
             runtime_session = await session.ensure(self._engine, self._holding, agent)
             feed = tasks.create_task(self._follow(runtime_session))
             await self._until_released(runtime_session)
@@ -175,8 +177,7 @@ class Runner:
                         await self._messages.catch_up(runtime_session)
                     await self._side(runtime_session)
                 case Live(event):
-                    self._see(event)
-                    if event["type"] not in _DECISIVE:
+                    if not await self._live(event):
                         continue
                 case Woken():
                     await self._side(runtime_session)
@@ -187,6 +188,22 @@ class Runner:
                     continue
             if await self._advance(runtime_session):
                 return
+
+    async def _live(self, event: Event) -> bool:
+        """Takes an event in; True if it may change what there is to do."""
+        self._see(event)
+        if event["type"] == _RUNS and self._paused:
+            await self._go_on()
+        return event["type"] in _DECISIVE
+
+    async def _go_on(self) -> None:
+        """What people were waited for is decided: what follows is shown while it is written."""
+        self._paused = False
+        await self._show("processing")
+        turn, asked = self._messages.turn, self._messages.asked
+        if turn is not None and asked and self._holding.behaviour.stream:
+            last, mentions = asked[-1].body, self._holding.behaviour.mentions
+            await self._showing.go_on(turn.id, str(last.get("user")), last.get("team"), mentions)
 
     def _see(self, event: Event) -> None:
         self._showing.see(event)
@@ -206,6 +223,7 @@ class Runner:
         """Decisions and interrupts for the turn; once it is over there is nothing to stop."""
         turn = self._messages.turn
         if turn is not None and self._messages.ended() is None:
+            await questions.take_replies(self._engine, self._holding, turn)
             askers = {str(i.body.get("user")) for i in self._messages.asked}
             await sending.send_side(
                 self._engine, self._holding, runtime_session, turn.id, self._seen, askers
@@ -216,12 +234,10 @@ class Runner:
         turn = self._messages.turn
         if turn is None:
             return False
-        held_calls = self._seen.held()
-        if held_calls:
-            await self._decline(runtime_session, turn, held_calls)
-            return False
         if self._seen.stopping:
             return False  # what is sent now, in this turn or the next, could be what it stops
+        if self._seen.held():
+            return await self._ask(runtime_session, turn)
         if self._messages.unsent:
             if self._seen.at_rest():
                 await self._messages.begin(runtime_session)
@@ -236,29 +252,19 @@ class Runner:
         await ending.finish(self._engine, self._holding, turn, ended, mine, steps)
         return True
 
-    async def _decline(self, runtime_session: str, turn: Turn, held_calls: list[HeldCall]) -> None:
-        """Until there are approvals, no call that needs one is made, and the thread hears of it."""
-        async with appending(self._engine, self._holding, progress=False) as append:
-            await inputs.add(append.connection, [self._decision(call, turn) for call in held_calls])
-            await append.say([_told(call, turn) for call in held_calls])
-        await self._side(runtime_session)
-
-    def _decision(self, call: HeldCall, turn: Turn) -> NewInput:
-        says = notices.unserved_result(call.tool) if call.custom else notices.DENY_MESSAGE
-        return NewInput(
-            id=new_id(),
-            deployed_agent_id=self._held.deployed_agent_id,
-            workspace_id=self._held.workspace_id,
-            session_id=self._held.id,
-            kind="decision",
-            body={
-                "turn": str(turn.id),
-                "event": {"id": call.event_id, "custom": call.custom},
-                "says": says,
-            },
-            order_key=clock.timestamp(),
-            dedupe_key=f"act:{call.event_id}",
-        )
+    async def _ask(self, runtime_session: str, turn: Turn) -> bool:
+        """Asks people about the held calls; True once the session waits for them, released."""
+        mine, engine, holding = self._messages.asked, self._engine, self._holding
+        waiting = await asking.ask(engine, holding, turn, self._seen, mine)
+        if waiting:
+            await self._showing.end(turn.id)
+            steps = self._showing.steps_over()
+            waiting = await asking.pause(engine, holding, turn, self._seen, mine, steps)
+        if not waiting:
+            await self._side(runtime_session)
+            return False
+        self._rest = "suspended"
+        return True
 
     async def _after_runtime_failure(self, error: RuntimeFailure) -> None:
         if isinstance(error, RuntimeGone):
@@ -271,12 +277,6 @@ class Runner:
     async def _fail(self, trouble: Trouble) -> None:
         steps = self._showing.steps(interrupted=True)
         await ending.fail(self._engine, self._holding, self._messages.turn, trouble, steps)
-
-
-def _told(call: HeldCall, turn: Turn) -> Effect:
-    trouble = Trouble.UNSERVED_TOOL if call.custom else Trouble.HELD_CALL
-    body = about(trouble, turn.id, tool=call.tool).body()
-    return notice(f"notice:{call.event_id}:declined", body, turn_id=turn.id)
 
 
 def _first(raised: Exception) -> Exception:

@@ -24,10 +24,10 @@ from router.errors import (
 )
 from router.ports import Person
 from router.runtime.budget import Need
-from router.turns import stops
+from router.turns import asking, stops
 from router.turns.engine import Engine, Holding, appending, away
 from router.turns.project import Event, Projection, marker, sending_of
-from store import inputs, sessions
+from store import inputs, sessions, turns
 from store.ids import new_id
 from store.inputs import Input, NewInput
 
@@ -35,6 +35,7 @@ _log = structlog.get_logger(__name__)
 
 MESSAGES = ["message", "correction"]
 SIDE = ["decision", "interrupt"]
+_REFUSALS = 3  # of a decision, before its card says that it came too late
 
 
 async def deliver(  # all that a send is made of
@@ -73,6 +74,7 @@ async def deliver(  # all that a send is made of
     pairs = [(i.id, e.get("id")) for i, e in zip(batch, theirs, strict=False)]
     async with appending(engine, holding) as append:
         await inputs.mark_sent(append.connection, holding.held.lease, pairs)
+        await asking.confirm(append, batch)
 
 
 async def settle(
@@ -98,6 +100,7 @@ async def settle(
                 holding.held.lease,
                 [(i.id, there[i.id]) for i in missing if i.id in there],
             )
+            await asking.confirm(append, [i for i in missing if i.id in there])
         missing = [i for i in missing if i.id not in there]
         if not missing:
             return []
@@ -153,20 +156,20 @@ def side_event(item: Input) -> Event:
     """A decision or an interrupt."""
     if item.kind == "interrupt":
         return {"type": "user.interrupt"}
-    call = item.body["event"]
+    call, body = item.body["event"], item.body
     if call["custom"]:
         return {
             "type": "user.custom_tool_result",
             "custom_tool_use_id": call["id"],
-            "is_error": True,
-            "content": [{"type": "text", "text": item.body["says"]}],
+            "is_error": bool(body.get("is_error")),
+            "content": [{"type": "text", "text": body["says"]}],
         }
-    return {
+    confirmation = {
         "type": "user.tool_confirmation",
         "tool_use_id": call["id"],
-        "result": "deny",
-        "deny_message": item.body["says"],
+        "result": body["result"],
     }
+    return confirmation | ({"deny_message": body["says"]} if body["result"] == "deny" else {})
 
 
 async def send_side(  # all that a send is made of
@@ -179,8 +182,8 @@ async def send_side(  # all that a send is made of
 ) -> None:
     """Sends what must not wait for the turn's end: decisions and interrupts.
 
-    `askers` are those whom the turn answers. The runtime refuses an answer to a call that is no
-    longer held; then there is nothing to decide.
+    `askers` are those whom the turn answers. A decision leaves only while its call waits; one that
+    the runtime refuses all the same is looked into (`_refused`).
     """
     may_stop = await stops.judge(engine, holding, turn_id, askers)
     limit = timedelta(seconds=engine.runtime.deadline)
@@ -192,13 +195,41 @@ async def send_side(  # all that a send is made of
             append.connection, holding.held.lease, turn_id, SIDE, limit
         )
         batch = await stops.hold_back(append, batch, may_stop, askers)
+        batch = await asking.judge(append, batch, seen)
+        if any(i.kind == "decision" for i in batch):
+            await turns.go_on(append.connection, holding.held.lease, turn_id)
     for item in batch:
         try:
             await deliver(engine, holding, session_id, [item], [side_event(item)], seen)
         except RuntimeRefused as refused:
-            _log.info("decision.too_late", session_id=str(holding.held.id), error=str(refused))
-            async with appending(engine, holding) as append:
-                await inputs.refuse(append.connection, holding.held.lease, [item.id])
+            await _refused(engine, holding, session_id, item, seen, refused)
+
+
+async def _refused(  # all that a refusal is settled with
+    engine: Engine,
+    holding: Holding,
+    session_id: str,
+    item: Input,
+    seen: Projection,
+    refused: RuntimeRefused,
+) -> None:
+    """The runtime did not take it: somebody else decided, or it does not know yet that it waits.
+
+    The idle that names a call can be seen a moment before the runtime takes its answer: so it is
+    read once more, and what nobody answered goes out again, a few times.
+    """
+    _log.info("decision.refused", session_id=str(holding.held.id), error=str(refused))
+    await clock.sleep(engine.timing.settle)
+    for event in await engine.runtime.recent_user_events(Need.DOUBT, session_id):
+        seen.see(event)
+    again = item.kind == "decision" and seen.waits(str(item.body["event"]["id"])) is True
+    async with appending(engine, holding, progress=False) as append:
+        lease = holding.held.lease
+        if again and item.flushes < _REFUSALS:
+            await inputs.requeue_refused(append.connection, lease, item.id)
+        else:
+            await inputs.refuse(append.connection, lease, [item.id])
+            await asking.void(append, [item])
 
 
 def _archive_interrupt(holding: Holding, turn_id: UUID) -> NewInput:

@@ -8,9 +8,11 @@ from uuid import UUID
 import structlog
 
 from router.behaviour import Mentions
-from router.ports import Preview, Step
+from router.ports import NOTHING_BEFORE, Before, Preview, Step
 from router.turns.engine import Engine
 from router.turns.live import LiveAnswer
+from router.turns.project import SEPARATOR
+from store import database, previews
 from store.leases import Held, LeaseLost
 
 _log = structlog.get_logger(__name__)
@@ -36,13 +38,35 @@ class Showing:
         self._answer.settle(interrupted=interrupted)
         return self._answer.steps
 
+    def steps_over(self) -> tuple[Step, ...]:
+        """The tool calls so far that wait for nothing."""
+        return tuple(step for step in self._answer.steps if step.status != "in_progress")
+
+    async def go_on(
+        self, turn_id: UUID, user_id: str, team_id: str | None, mentions: Mentions
+    ) -> None:
+        """Opens a preview of what follows once people have decided, behind what was said before."""
+        lease = self._held.lease
+        async with database.borrow(self._engine.pool) as connection:
+            parts = await previews.of_turn(connection, lease, turn_id)
+        said = len(self._answer.text)
+        before = Before(len(parts), said + len(SEPARATOR) if said else 0)
+        self.begin(turn_id, user_id, team_id, mentions, before)
+
     def begin(
-        self, turn_id: UUID, user_id: str, team_id: str | None, mentions: Mentions = "none"
+        self,
+        turn_id: UUID,
+        user_id: str,
+        team_id: str | None,
+        mentions: Mentions = "none",
+        before: Before = NOTHING_BEFORE,
     ) -> None:
         """Opens the preview of a turn that answers this person; a second time changes nothing."""
         if self._held.slack_install_id is None or self._preview is not None:
             return
-        self._preview = self._engine.previews.open(self._held, turn_id, user_id, team_id, mentions)
+        self._preview = self._engine.previews.open(
+            self._held, turn_id, user_id, team_id, mentions, before
+        )
         self._task = self._tasks.create_task(self._guard(self._preview))
 
     def see(self, event: dict[str, Any]) -> None:

@@ -342,7 +342,7 @@ def cards(here: World, asked: Message) -> list[tuple[str, str]]:
 @pytest.mark.usefixtures("quick")
 async def test_a_call_that_nobody_serves_is_not_shown_as_done(here: World):
     async with here.app():
-        asked = await ask(here, "!escalate May I?")
+        asked = await ask(here, "!custom")
         await rests(here, asked)
     settled = [
         block["status"]

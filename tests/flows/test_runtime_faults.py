@@ -15,6 +15,7 @@ from router.clock import Backoff
 from router.notices import Trouble
 from router.runtime.client import Runtime
 from router.turns import ending
+from tests.flows.people import approvals_in, awaits_people, clicker, doors, ref
 from tests.harness import TIMING, World, world
 from tests.support import eventually
 
@@ -166,14 +167,14 @@ async def waits(here: World) -> dict[str, Any] | None:
 
 @pytest.mark.parametrize("kind", ["drop_after", "drop_before", "unavailable"])
 async def test_a_confirmation_that_fails_is_made_up_for_once(here: World, kind: Any):
-    async with here.app(timing=QUICK):
-        here.runtime.hold()
+    async with here.app(timing=QUICK), doors(here) as door:
         asked = await ask(here, "!ask")
-        await eventually(here.runtime.held)
+        (row,) = await approvals_in(here, "pending", 1)
+        await awaits_people(here)
         here.runtime.fault(kind, route="events.send")
-        here.runtime.release()
-        posts = await here.answers(asked.channel, asked.ts, 2)
-    assert posts[0] == notices.words(Trouble.HELD_CALL, tool="bash")
+        await door.approvals.decide(ref(row), "allow", clicker(row.requesters[0]))
+        posts = await here.answers(asked.channel, asked.ts, 3)
+    assert posts[-1] == "bash was allowed and ran."
     (session,) = here.runtime.sessions()
     kinds = [event["type"] for event in here.runtime.received(session["id"])]
     assert kinds == ["user.message", "user.tool_confirmation"]

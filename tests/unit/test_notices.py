@@ -24,7 +24,7 @@ from store.ids import reference_of
 
 TURN = UUID("01a203b2-7413-7810-9f34-63e7c10bbe75")
 NAMES = {"tool": "t" * 5000, "server": "s" * 5000}
-INSTRUCTIONS = {"Ask", "Do", "Make", "Put", "Repeat", "Send", "Start", "Wait"}
+INSTRUCTIONS = {"Ask", "Do", "Look", "Make", "Put", "Repeat", "Send", "Start", "Wait"}
 WAITS = {
     Trouble.RUNTIME_AWAY,
     Trouble.RUNTIME_LIMITED,
@@ -69,7 +69,7 @@ def test_every_trouble_says_what_happened_and_then_what_to_do(trouble: Trouble):
     assert said.do.endswith(".")
     assert re.split(r"\W", said.do)[0] in INSTRUCTIONS
     assert words(trouble) == f"{said.happened} {said.do}".format(
-        tool="a tool", server="a connected service"
+        tool="a tool", server="a connected service", who="one of those named below"
     )
 
 
@@ -98,11 +98,19 @@ def test_only_what_concerns_one_person_alone_is_told_privately():
         Trouble.GUEST,
         Trouble.ARCHIVED,
         Trouble.MAY_NOT_STOP,
+        Trouble.NOT_YOURS_TO_DECIDE,
+        Trouble.DECIDED_ALREADY,
+        Trouble.NOT_FOR_OUTSIDERS,
+        Trouble.NOT_FOR_GUESTS,
+        Trouble.NOT_FOUND_OUT,
+        Trouble.NO_SUCH_CARD,
+        Trouble.FORM_NOT_OPENED,
+        Trouble.NOT_TAKEN,
     }
 
 
 def test_names_that_others_chose_are_cut_and_stay_on_their_line():
-    text = words(Trouble.HELD_CALL, tool="ba`sh\n\n*rm*" + "x" * 200)
+    text = words(Trouble.UNSERVED_TOOL, tool="ba`sh\n\n*rm*" + "x" * 200)
     assert "`bash*rm*xxx" in text
     assert text.count("`") == 2
     assert len(text) < 400

@@ -268,10 +268,11 @@ def test_calls_that_wait_are_named_and_the_turn_goes_on():
     assert projection.ended({KEY}) is None
     assert not projection.at_rest()
     assert projection.held() == [
-        HeldCall("sevt_1", "bash", custom=False),
-        HeldCall("sevt_2", "linear.create_issue", custom=False),
-        HeldCall("sevt_3", "lookup", custom=True),
+        HeldCall("sevt_1", "bash", None, custom=False, arguments={}),
+        HeldCall("sevt_2", "create_issue", "linear", custom=False, arguments={}),
+        HeldCall("sevt_3", "lookup", None, custom=True, arguments={}),
     ]
+    assert [call.name for call in projection.held()] == ["bash", "linear.create_issue", "lookup"]
 
 
 def test_answered_calls_wait_no_more_even_before_the_answer_is_read():

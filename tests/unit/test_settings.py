@@ -30,6 +30,7 @@ def test_variables_are_read_by_their_documented_names(monkeypatch: pytest.Monkey
         "THREADLINE_PUBLIC_URL": "https://t.example",
         "THREADLINE_LEASE_SECONDS": "20",
         "THREADLINE_SWEEP_SECONDS": "0.5",
+        "THREADLINE_AWAITING_READS": "30",
         "THREADLINE_RETENTION_DAYS": "7",
         "HOST": "0.0.0.0",
         "PORT": "0",
@@ -45,7 +46,8 @@ def test_variables_are_read_by_their_documented_names(monkeypatch: pytest.Monkey
         for name, value in read.items()
     }
     assert shown == {name.lower(): value for name, value in given.items()} | {
-        "threadline_lease_seconds": "20.0"
+        "threadline_lease_seconds": "20.0",
+        "threadline_awaiting_reads": "30.0",
     }
 
 
