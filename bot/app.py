@@ -20,20 +20,25 @@ from bot.doubles import Doubles
 from bot.http import Operations, SlackRoute, application
 from bot.ingress import Ingress
 from bot.install import InstallBook
+from bot.interactions import Interactions
 from bot.metrics import Metrics
 from bot.outcome import SlackAway, SlackLimited, SlackRefused, SlackUnclear
 from bot.previewing import SlackPreviews
 from bot.sealing import Keyring
 from bot.slack import BotIdentity, Slack
 from bot.socket import Socket
+from bot.surfaces import Surfaces
 from router import clock
+from router.approvals import Approvals
 from router.errors import ConfigurationError
+from router.escalations import Escalations
 from router.intake import Intake
 from router.loops import Stop, every
 from router.retention import Retention
 from router.runtime.budget import Budget
 from router.runtime.client import Runtime
 from router.settings import Settings
+from router.turns.awaiting import Pace, Waits
 from router.turns.engine import Engine, Timing
 from router.turns.worker import Wakes, Worker
 from store import database, members, outbox
@@ -152,7 +157,7 @@ class _Built:
         self.conversation = SlackConversation(
             ground.slack, ground.book, budgets, self.delivery.wake
         )
-        engine = Engine(
+        self.engine = Engine(
             ground.pool,
             ground.runtime,
             self.conversation,
@@ -161,13 +166,29 @@ class _Built:
             self._ready,
             self.metrics.doubles.labels("runtime").inc,
         )
-        self.worker = Worker(engine, ground.leases, owner=owner, capacity=_LIVE_TURNS)
+        self.worker = Worker(self.engine, ground.leases, owner=owner, capacity=_LIVE_TURNS)
         self.wakes = Wakes(config.dsn, self._heard)
         self.intake = Intake(ground.ack_pool, self._ready, self.delivery.wake)
+        self.interactions = Interactions(
+            ground.ack_pool,
+            self._doors(),
+            Surfaces(ground.slack),
+            self.conversation.standings,
+            self.delivery.wake,
+        )
         self.ingress = Ingress(
-            ground.book, self.intake, self.metrics, api_url=config.settings.slack_api_url
+            ground.book,
+            self.intake,
+            self.interactions,
+            self.metrics,
+            api_url=config.settings.slack_api_url,
         )
         self.socket = self._socket()
+
+    def _doors(self) -> tuple[Approvals, Escalations]:
+        """The doors by which people decide, the same for everybody who asks."""
+        pool, wake = self._ground.ack_pool, self.delivery.wake
+        return Approvals(pool, self._ready, wake), Escalations(pool, self._ready, wake)
 
     def _socket(self) -> Socket | None:
         """Where Slack's events come from, if not over HTTP."""
@@ -202,6 +223,7 @@ class _Built:
             yield self._work()
             yield self.conversation.run(stop)
             yield self._retention().run(stop)
+            yield self._waits().run(stop, self._config.timings().waits)
         if "delivery" in roles:
             yield self.delivery.run(stop)
             yield self.doubles.run(stop, sweep)
@@ -210,6 +232,12 @@ class _Built:
     async def _work(self) -> None:
         await self.worker.run(self._stop)
         await self.conversation.show_wanted()
+
+    def _waits(self) -> Waits:
+        pace = Pace(
+            self._config.settings.threadline_awaiting_reads, self._config.timings().awaiting
+        )
+        return Waits(self.engine, self.delivery.wake, self.metrics.awaiting.set, pace)
 
     def _retention(self) -> Retention:
         keep = timedelta(days=self._config.settings.threadline_retention_days)

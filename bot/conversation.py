@@ -13,10 +13,11 @@ from bot.incoming import InstallIdentity
 from bot.install import InstallBook
 from bot.outcome import SlackAway, SlackLimited, SlackRefused, SlackUnclear
 from bot.slack import Slack
+from bot.standing import Standings
 from router import clock
 from router.behaviour import Mentions
 from router.loops import Stop, every
-from router.ports import Person, Status, Thread
+from router.ports import Person, Standing, Status, Thread
 from store import database
 
 _log = structlog.get_logger(__name__)
@@ -34,7 +35,7 @@ _TROUBLE: tuple[type[Exception], ...] = (
 
 
 class SlackConversation:
-    """Implements `router.ports.Conversation`."""
+    """Implements `router.ports.Conversation`. `standings`: what it knows of people, to be shared."""
 
     def __init__(
         self, slack: Slack, book: InstallBook, budgets: Budgets, deliver: Callable[[], None]
@@ -43,8 +44,10 @@ class SlackConversation:
         self._book = book
         self._budgets = budgets
         self._deliver = deliver
+        self.standings = Standings(slack, book)
         self._alarm = asyncio.Event()
         self._wanted: dict[Thread, tuple[Status, str | None]] = {}
+        self._under_way: dict[Thread, asyncio.Event] = {}
         self._people: dict[tuple[UUID, str], tuple[float, Person]] = {}
 
     async def run(self, stop: Stop) -> None:
@@ -63,7 +66,22 @@ class SlackConversation:
             for thread in wanted:
                 if not await self._budgets.take(thread.install_id, _SET_STATUS):
                     return
-                tasks.create_task(self._show(thread, *self._wanted.pop(thread)))
+                newest = self._wanted.pop(thread, None)  # somebody else may have shown it meanwhile
+                if newest is not None:
+                    tasks.create_task(self._in_turn(thread, newest))
+
+    async def _in_turn(self, thread: Thread, newest: tuple[Status, str | None]) -> None:
+        """A thread's statuses reach Slack one after the other, or a late one would stay the last."""
+        under_way = self._under_way.get(thread)
+        done = self._under_way[thread] = asyncio.Event()
+        try:
+            if under_way is not None:
+                await under_way.wait()
+            await self._show(thread, *newest)
+        finally:
+            done.set()
+            if self._under_way[thread] is done:
+                del self._under_way[thread]
 
     async def _show(self, thread: Thread, status: Status, title: str | None) -> None:
         """Shows a status; what Slack may take later stays wanted unless there is a newer one.
@@ -112,6 +130,12 @@ class SlackConversation:
             self._people.pop(next(iter(self._people)))
         self._people[install_id, user_id] = (clock.monotonic() + _PERSON_SECONDS, person)
         return person
+
+    async def standing(
+        self, install_id: UUID, channel_id: str, user_id: str, groups: frozenset[str]
+    ) -> Standing:
+        """What a person may be trusted with in a channel; `known=False` where Slack cannot say."""
+        return await self.standings.of(install_id, channel_id, user_id, groups)
 
     def parts(self, markdown: str, *, after: str = "", mentions: Mentions = "none") -> list[str]:
         """Agent text, made inert and split into the messages it will be posted as.

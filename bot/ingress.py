@@ -20,7 +20,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import events
+from bot import events, presses
 from bot.events import (
     Ignored,
     InstallChange,
@@ -35,6 +35,7 @@ from bot.events import (
 )
 from bot.incoming import Tenant
 from bot.install import InstallBook, KnownInstall
+from bot.interactions import Done, Interactions
 from bot.metrics import Metrics
 from router.errors import AcceptUnavailable, ConfigurationError
 from router.intake import Intake
@@ -85,10 +86,17 @@ class Ingress:
     """Dispatches verified requests. `dispatch` answers; it never raises for what Slack sent."""
 
     def __init__(
-        self, book: InstallBook, intake: Intake, metrics: Metrics, *, api_url: str
+        self,
+        book: InstallBook,
+        intake: Intake,
+        interactions: Interactions,
+        metrics: Metrics,
+        *,
+        api_url: str,
     ) -> None:
         self._book = book
         self._intake = intake
+        self._interactions = interactions
         self._metrics = metrics
         with _without_slack_variables():
             self._bolt = AsyncApp(
@@ -142,6 +150,8 @@ class Ingress:
             self._count("ignored", str(body["type"]))
             return await next_() if body["type"] == "url_verification" else BoltResponse(status=200)
         install = context.get(_INSTALL) or await known_install(self._book, context)
+        if presses.is_interaction(body):
+            return self._done(await self._interactions.take(body, install))
         event = events.parse(body, install.identity)
         match event:
             case Ignored():
@@ -160,7 +170,11 @@ class Ingress:
         self._count("install_ended" if ended else "duplicate", event.kind)
         _log.warning("install.ended", tenant=event.tenant_id, status=status)
 
-    async def _answer_error(self, error: Exception) -> BoltResponse:
+    def _done(self, done: Done) -> BoltResponse:
+        self._count(done.kind, done.reason)
+        return BoltResponse(status=200, body=done.answer or "")
+
+    async def _answer_error(self, error: Exception, body: dict[str, Any]) -> BoltResponse:
         """503 where Slack shall send again; 200 where it is known that nobody is here; 400 for junk."""
         if isinstance(error, NotInstalled):
             self._count("ignored", "not_installed")
@@ -174,6 +188,9 @@ class Ingress:
             _log.warning("event.not_accepted", error=f"{type(error).__name__}: {error}")
         else:
             _log.error("event.failed", exc_info=error)
+        # An interaction never comes again: then whoever pressed has to be told.
+        if presses.is_interaction(body) and (done := await self._interactions.excuse(body)):
+            return self._done(done)
         self._count("unavailable", type(error).__name__)
         return BoltResponse(status=503)
 

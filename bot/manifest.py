@@ -47,14 +47,24 @@ METHOD_SCOPES: dict[str, frozenset[str]] = {
     "chat.stopStream": frozenset({"chat:write"}),
     # docs.slack.dev/reference/methods/conversations.history
     "conversations.history": _HISTORY,
+    # docs.slack.dev/reference/methods/conversations.info; asked of channels only
+    "conversations.info": frozenset({"channels:read", "groups:read"}),
+    # docs.slack.dev/reference/methods/conversations.members; never asked of a direct message
+    "conversations.members": frozenset({"channels:read", "groups:read", "mpim:read"}),
     # docs.slack.dev/reference/methods/conversations.replies
     "conversations.replies": _HISTORY,
     # docs.slack.dev/reference/methods/reactions.add
     "reactions.add": frozenset({"reactions:write"}),
     # docs.slack.dev/reference/methods/reactions.remove
     "reactions.remove": frozenset({"reactions:write"}),
+    # docs.slack.dev/reference/methods/usergroups.users.list
+    "usergroups.users.list": frozenset({"usergroups:read"}),
     # docs.slack.dev/reference/methods/users.info
     "users.info": frozenset({"users:read"}),
+    # docs.slack.dev/reference/methods/views.open
+    "views.open": frozenset(),
+    # docs.slack.dev/reference/methods/views.update
+    "views.update": frozenset(),
     # docs.slack.dev/reference/methods/agents.sessions.setStatus
     "agents.sessions.setStatus": frozenset({"chat:write"}),
 }

@@ -44,6 +44,11 @@ class Metrics:
         for where in ("runtime", "slack"):
             self.doubles.labels(where)
 
+        self.awaiting = Gauge(
+            "threadline_awaiting_oldest_read_seconds",
+            "How long ago the waiting turn that was not compared for the longest was compared",
+            registry=self.registry,
+        )
         self.circuits = Gauge(
             "threadline_slack_circuits_open",
             "Installs that Slack is not asked for: unanswered, or their token revoked",

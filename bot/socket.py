@@ -31,6 +31,7 @@ from router.loops import Stop, wait_for
 _log = structlog.get_logger(__name__)
 
 _ACK_SECONDS = 1.95
+_PRESS_SECONDS = 2.8  # an interaction is not tried again, so it has all of Slack's 3 s
 _ACCEPTED = 200
 _NOT_NOW = 500
 _PING_SECONDS = 2.0  # how soon the client notices that its connection is gone
@@ -75,7 +76,7 @@ class Socket:
             try:
                 await self._watch(client, stop)
             finally:
-                await wait_for(self._idle, _ACK_SECONDS)
+                await wait_for(self._idle, _PRESS_SECONDS)
                 await client.close()  # type: ignore[no-untyped-call]  # the SDK's own
 
     async def _watch(self, client: SocketModeClient, stop: Stop) -> None:
@@ -123,8 +124,9 @@ class Socket:
         headers: dict[str, Any] = {}
         if request.retry_attempt:  # the first delivery says 0
             headers["x-slack-retry-num"] = str(request.retry_attempt)
+        limit = _PRESS_SECONDS if request.type == "interactive" else _ACK_SECONDS
         try:
-            async with asyncio.timeout(_ACK_SECONDS):
+            async with asyncio.timeout(limit):
                 return await self._ingress.dispatch(request.payload, headers, request.payload)
         except TimeoutError:
             return None

@@ -4,13 +4,17 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 from uuid import UUID
 
 from bot.app import ROLES, App, Config, running
-from bot.local import LocalSlack
+from bot.local import LocalSlack, Pressed
+from bot.local.interactions import Pressing
+from bot.local.interactive import pressable
 from bot.local.model import Ephemeral, Message
+from bot.local.surfaces import OpenView, Warned
 from bot.manifest import EVENT_SCOPES, REQUIRED_SCOPES
 from bot.sealing import Keyring
 from router.runtime.client import Runtime
@@ -22,7 +26,17 @@ from tests.support import eventually
 
 KEYRING = Keyring({"test": b"k" * 32})
 # Short waits for conditions; nothing in a test waits for these to pass except crash recovery.
-TIMING = Timing(lease=3.0, settle=0.2, grace=0.2, quiet=1.0, paused=0.5, sweep=0.1, disagree=2.0)
+TIMING = Timing(
+    lease=3.0,
+    settle=0.2,
+    grace=0.2,
+    quiet=1.0,
+    paused=0.5,
+    sweep=0.1,
+    disagree=2.0,
+    waits=0.1,
+    awaiting=timedelta(seconds=0.3),
+)
 
 
 @dataclass
@@ -102,6 +116,32 @@ class World:
             for m in self.slack.replies(channel, thread_ts)
             if m.user == self.slack.bot_user_id
         ]
+
+    def buttons(self, channel: str, thread_ts: str) -> list[tuple[str, str]]:
+        """What can be pressed in a thread: the ts of each message, with the button's label."""
+        return [
+            (message.ts, element["text"]["text"])
+            for message in self.slack.replies(channel, thread_ts)
+            for _, element in pressable(message.blocks)
+            if element["type"] == "button"
+        ]
+
+    async def click(self, user: str, on: str, label: str, **how: Unpack[Pressing]) -> list[Pressed]:
+        """Press the button of that label in a message (its ts) or a view (its id)."""
+        return await self.slack.click(user, on, **(how | {"text": label}))
+
+    async def submit(self, user: str, **values: Any) -> Pressed:
+        """Wait for a person's modal, fill it in by block_id or action_id, and submit it."""
+        views = await eventually(lambda: self.open_views(user), says=f"a modal before {user}")
+        return await self.slack.submit(user, views[-1].id, values)
+
+    def open_views(self, user: str) -> list[OpenView]:
+        """A person's open modals, the one on top last."""
+        return self.slack.open_views(user)
+
+    def warnings(self, user: str | None = None) -> list[Warned]:
+        """What went wrong before people's eyes, because the app did not answer as it must."""
+        return self.slack.warnings(user)
 
     async def answers(
         self, channel: str, thread_ts: str, count: int, timeout: float = 15

@@ -162,5 +162,6 @@ def test_missing_scopes_are_named_in_order():
         "mpim:history",
         "mpim:read",
         "reactions:write",
+        "usergroups:read",
         "users:read",
     ]
