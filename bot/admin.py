@@ -1,28 +1,61 @@
 """What the administrative commands do; each returns what it prints."""
 
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from bot import places
 from router.behaviour import AgentSettings
 from router.errors import ConfigurationError, RuntimeFailure
 from router.runtime.client import Runtime
 from router.settings import Settings
-from store import agents, database, members
+from router.tools import TOOLS
+from store import agents, database, installs, members
 from store.agents import Agent
+from store.database import Connection
+from store.installs import Install
 
 ROLES = ("viewer", "member", "admin", "owner")
+_INVITE = (
+    "if the bot is not in that channel, type /invite with its name there: until then nothing can be "
+    "posted; `threadline doctor` checks it"
+)
+_CHANNEL = re.compile(r"[CG][A-Z0-9]+")
 
 
 async def add_workspace(settings: Settings, data_dir: Path | None, name: str) -> dict[str, Any]:
     """Makes a workspace; one of that name stays as it is."""
-    async with places.visited(settings, data_dir) as place:
-        connection = await database.connect(place.dsn)
-        try:
-            workspace = await members.ensure_workspace(connection, name)
-        finally:
-            await connection.close()
+    async with _database(settings, data_dir) as connection:
+        workspace = await members.ensure_workspace(connection, name)
     return {"id": str(workspace.id), "name": workspace.name}
+
+
+async def set_escalation_channel(
+    settings: Settings,
+    data_dir: Path | None,
+    workspace: str,
+    channel_id: str | None,
+    team: str | None,
+) -> dict[str, Any]:
+    """Sets the channel in which agents' questions are asked too; None: in their threads only."""
+    if channel_id is not None and not _CHANNEL.fullmatch(channel_id):
+        raise ConfigurationError(
+            f"{channel_id!r} is no channel's id: it is like C0123ABCD, and Slack shows it at the end "
+            "of the channel's details"
+        )
+    async with _database(settings, data_dir) as connection:
+        found = await _workspace(connection, workspace)
+        install = await _install(connection, found.id, team)
+        await installs.set_escalation_channel(connection, install.id, channel_id)
+    return {
+        "workspace": workspace,
+        "team": install.tenant_id,
+        "escalation_channel": channel_id,
+        "next": _INVITE if channel_id else "questions are asked in their own threads only",
+    }
 
 
 async def add_member(
@@ -31,13 +64,9 @@ async def add_member(
     """Gives a person a role in a workspace."""
     if role not in ROLES:
         raise ConfigurationError(f"--role must be one of {', '.join(ROLES)}")
-    async with places.visited(settings, data_dir) as place:
-        connection = await database.connect(place.dsn)
-        try:
-            found = await _workspace(connection, workspace)
-            await members.put_member(connection, found.id, user_id, role)
-        finally:
-            await connection.close()
+    async with _database(settings, data_dir) as connection:
+        found = await _workspace(connection, workspace)
+        await members.put_member(connection, found.id, user_id, role)
     return {"workspace": workspace, "user_id": user_id, "role": role}
 
 
@@ -52,20 +81,21 @@ async def add_agent(  # noqa: PLR0913  # the options of one command
     model: str | None,
     system: str | None,
     default: bool,
+    install_tools: bool = False,
 ) -> dict[str, Any]:
-    """Deploys an agent that exists at the runtime, or makes one there first."""
+    """Deploys an agent that exists at the runtime, or makes one there first.
+
+    One that is made has the tools of Threadline; `install_tools` puts them on one that exists.
+    """
     runtime_agent, environment = await _at_runtime(
         settings, name, runtime_agent, environment, model, system
     )
-    async with places.visited(settings, data_dir) as place:
-        connection = await database.connect(place.dsn)
-        try:
-            found = await _workspace(connection, workspace)
-            agent = await agents.put(connection, found.id, name, runtime_agent, environment)
-            installs = await agents.make_default(connection, found.id, agent.id) if default else 0
-        finally:
-            await connection.close()
-    return shown(agent) | {"default_of_installs": installs}
+    installed = await _install_tools(settings, runtime_agent) if install_tools else []
+    async with _database(settings, data_dir) as connection:
+        found = await _workspace(connection, workspace)
+        agent = await agents.put(connection, found.id, name, runtime_agent, environment)
+        count = await agents.make_default(connection, found.id, agent.id) if default else 0
+    return shown(agent) | {"default_of_installs": count, "tools_installed": installed}
 
 
 async def set_agent(
@@ -73,14 +103,10 @@ async def set_agent(
 ) -> dict[str, Any]:
     """Replaces an agent's settings, given as JSON."""
     agent_settings = AgentSettings.parse(wanted)
-    async with places.visited(settings, data_dir) as place:
-        connection = await database.connect(place.dsn)
-        try:
-            found = await _workspace(connection, workspace)
-            stored = agent_settings.stored()
-            agent = await agents.set_settings(connection, found.id, name, stored)
-        finally:
-            await connection.close()
+    async with _database(settings, data_dir) as connection:
+        found = await _workspace(connection, workspace)
+        stored = agent_settings.stored()
+        agent = await agents.set_settings(connection, found.id, name, stored)
     if agent is None:
         raise ConfigurationError(f"there is no agent {name!r} in {workspace!r}")
     return shown(agent)
@@ -88,12 +114,8 @@ async def set_agent(
 
 async def list_agents(settings: Settings, data_dir: Path | None) -> list[dict[str, Any]]:
     """All deployed agents."""
-    async with places.visited(settings, data_dir) as place:
-        connection = await database.connect(place.dsn)
-        try:
-            return [shown(agent) for agent in await agents.every(connection)]
-        finally:
-            await connection.close()
+    async with _database(settings, data_dir) as connection:
+        return [shown(agent) for agent in await agents.every(connection)]
 
 
 def shown(agent: Agent) -> dict[str, Any]:
@@ -108,13 +130,42 @@ def shown(agent: Agent) -> dict[str, Any]:
     }
 
 
-async def _workspace(connection: database.Connection, name: str) -> members.Workspace:
+@asynccontextmanager
+async def _database(settings: Settings, data_dir: Path | None) -> AsyncIterator[Connection]:
+    """One connection to the database of the installation."""
+    async with places.visited(settings, data_dir) as place:
+        connection = await database.connect(place.dsn)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+
+async def _workspace(connection: Connection, name: str) -> members.Workspace:
     found = await members.find_workspace(connection, name)
     if found is None:
         raise ConfigurationError(
             f"there is no workspace {name!r}: make it with `threadline workspaces add {name}`"
         )
     return found
+
+
+async def _install(connection: Connection, workspace_id: UUID, team: str | None) -> Install:
+    """The install of a workspace that is meant: the only one, else that of the Slack team."""
+    active = [
+        i
+        for i in await installs.every(connection)
+        if i.workspace_id == workspace_id and i.status == "active"
+    ]
+    meant = [i for i in active if team in (None, i.tenant_id)]
+    if len(meant) == 1:
+        return meant[0]
+    if not active:
+        raise ConfigurationError(
+            "Slack is not installed there yet: start `threadline serve` with SLACK_BOT_TOKEN first"
+        )
+    teams = ", ".join(i.tenant_id for i in active)
+    raise ConfigurationError(f"name the Slack team with --team, one of {teams}")
 
 
 async def _at_runtime(  # the options of one command
@@ -134,11 +185,25 @@ async def _at_runtime(  # the options of one command
     runtime = runtime_of(settings)
     try:
         made = await runtime.create_agent(
-            name=name, model=str(model), system=system or "You answer in a Slack thread."
+            name=name,
+            model=str(model),
+            system=system or "You answer in a Slack thread.",
+            tools=TOOLS,
         )
         return made, await runtime.create_environment(name=name)
     except RuntimeFailure as failure:
         raise ConfigurationError(f"the runtime did not make the agent: {failure}") from failure
+    finally:
+        await runtime.close()
+
+
+async def _install_tools(settings: Settings, runtime_agent: str) -> list[str]:
+    """Puts our tools on an agent of the runtime; the names of those that it lacked."""
+    runtime = runtime_of(settings)
+    try:
+        return [t["name"] for t in TOOLS if await runtime.install_tool(runtime_agent, t)]
+    except RuntimeFailure as failure:
+        raise ConfigurationError(f"the runtime did not take the tools: {failure}") from failure
     finally:
         await runtime.close()
 

@@ -308,6 +308,25 @@ def workspaces_add(name: str, *, data_dir: DataDir = None, json_: Json = False) 
     _show(_run(admin.add_workspace(_settings(), data_dir, name)), as_json=json_)
 
 
+@workspaces.command("escalation-channel")
+def workspaces_escalation_channel(
+    name: str,
+    channel_id: Annotated[str | None, typer.Argument(help="Its id, like C0123ABCD.")] = None,
+    *,
+    clear: Annotated[bool, typer.Option("--clear", help="Ask in no other channel.")] = False,
+    team: Annotated[
+        str | None, typer.Option(help="Which Slack team, where there are more.")
+    ] = None,
+    data_dir: DataDir = None,
+    json_: Json = False,
+) -> None:
+    """Choose the channel in which agents' questions are asked beside their threads."""
+    if clear == (channel_id is not None):
+        raise ConfigurationError("give the id of a channel, or --clear")
+    changed = admin.set_escalation_channel(_settings(), data_dir, name, channel_id, team)
+    _show(_run(changed), as_json=json_)
+
+
 @members.command("add")
 def members_add(
     *,
@@ -332,6 +351,9 @@ def agents_add(  # noqa: PLR0913  # its options
     model: Annotated[str | None, typer.Option(help="Make the agent, of this model.")] = None,
     system: Annotated[str | None, typer.Option(help="Its system prompt.")] = None,
     default: Annotated[bool, typer.Option(help="It answers on every install.")] = False,
+    install_tools: Annotated[
+        bool, typer.Option("--install-tools", help="Give the runtime's agent our tools.")
+    ] = False,
     data_dir: DataDir = None,
     json_: Json = False,
 ) -> None:
@@ -346,6 +368,7 @@ def agents_add(  # noqa: PLR0913  # its options
         model=model,
         system=system,
         default=default,
+        install_tools=install_tools,
     )
     _show(_run(added), as_json=json_)
 

@@ -17,6 +17,7 @@ from router.errors import ConfigurationError, RuntimeFailure
 from router.runtime.client import Runtime
 from router.runtime.local import LocalRuntime
 from router.settings import Settings
+from router.tools import TOOLS
 from store import agents, database, members
 
 _VARIABLES = {
@@ -220,7 +221,10 @@ async def _seed(dsn: str, settings: Settings) -> str:
             if await _is_there(runtime, agent.anthropic_agent_id):
                 return agent.name
         made = await runtime.create_agent(
-            name="demo", model="claude-sonnet-5-5", system="You answer in a Slack thread."
+            name="demo",
+            model="claude-sonnet-5-5",
+            system="You answer in a Slack thread.",
+            tools=TOOLS,
         )
         environment = await runtime.create_environment(name="demo")
         return (await agents.put(connection, workspace.id, "demo", made, environment)).name

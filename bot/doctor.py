@@ -19,6 +19,10 @@ from store.embedded import EmbeddedPostgresError
 from store.migrate import MigrationError
 
 _OLDEST_POSTGRES = 15
+_TO_THE_CHANNEL = (
+    "type /invite with the bot's name in that channel, or choose another one: "
+    "threadline workspaces escalation-channel … (--clear for none)"
+)
 _SLACK_TROUBLE = (SlackRefused, SlackLimited, SlackAway, SlackUnclear)
 
 
@@ -179,6 +183,8 @@ async def _installs(
                 yield await _token(slack, token.get_secret_value(), "SLACK_BOT_TOKEN")
             for install in found:
                 yield await _install(slack, book, install)
+                async for finding in _escalation_channel(slack, pool, install):
+                    yield finding
     except ConfigurationError as error:
         yield Finding("encryption keys", "failed", str(error), "set THREADLINE_ENCRYPTION_KEYS")
 
@@ -189,6 +195,32 @@ async def _install(slack: Slack, book: InstallBook, install: installs.Install) -
     if known is None:
         return Finding(name, "warning", f"it is {install.status}", "install the app there again")
     return await _token(slack, known.token, name)
+
+
+async def _escalation_channel(
+    slack: Slack, pool: Pool, install: installs.Install
+) -> AsyncIterator[Finding]:
+    """Whether questions can be asked where the install wants them, if it names a channel.
+
+    docs.slack.dev/reference/methods/conversations.info: a private channel is there for members only.
+    """
+    async with database.borrow(pool) as connection:
+        wanted = await installs.escalation_channel(connection, install.workspace_id, install.id)
+    if wanted is None:
+        return
+    check, channel = f"escalation channel: install {install.tenant_id}", wanted.channel_id
+    try:
+        answer = await slack.ask(install.id, "conversations_info", channel=channel)
+    except _SLACK_TROUBLE as error:
+        yield Finding(check, "failed", f"conversations.info of {channel}: {error}", _TO_THE_CHANNEL)
+        return
+    shown = answer["channel"]
+    if shown.get("is_archived"):
+        yield Finding(check, "failed", f"{channel} is archived", _TO_THE_CHANNEL)
+    elif not shown.get("is_member"):
+        yield Finding(check, "failed", f"the bot is not in {channel}", _TO_THE_CHANNEL)
+    else:
+        yield Finding(check, "ok", f"the bot is in {channel}")
 
 
 async def _token(slack: Slack, token: str, name: str) -> Finding:
