@@ -7,6 +7,7 @@ to let anything wait, the scene says so and ends.
 from collections.abc import Awaitable, Callable
 
 from bot.local.model import Message
+from bot.reading import offers
 from bot.stage import Stage, Talk
 
 _LONG = "Write 400 words about rivers"
@@ -15,6 +16,9 @@ _TOO_SOON = "the answer was whole before anything else could be done"
 _FEWEST_LENGTHS = 3
 # How long the runtime is out of reach while a tool runs: long enough to see the card in progress.
 _AWAY_SECONDS = 1.2
+_REASON = "Keep the notes as they are."
+_QUESTION = "May the release go out on Friday?"
+_ANSWER = "Yes, after the last test."
 
 
 async def direct_message(stage: Stage) -> None:
@@ -75,9 +79,9 @@ async def streamed(stage: Stage) -> None:
 
 async def tool_step(stage: Stage) -> None:
     """A tool's card is there while the tool runs; here the runtime goes away in the middle of it."""
-    if not stage.scripted:
+    talk = stage.begin_scripted("a tool step, and the runtime cannot be reached while it runs")
+    if talk is None:
         return
-    talk = stage.begin("a tool step, and the runtime cannot be reached while it runs")
     await stage.order(kind="hold")
     try:
         await stage.say(talk, "grace", stage.slack.dm("grace"), "!tool bash")
@@ -142,6 +146,54 @@ async def waiting(stage: Stage) -> None:
     await stage.answered(talk, '"did the tests pass?" and "we release on Monday"')
 
 
+async def approved(stage: Stage) -> None:
+    """Whoever may not decide is told so alone; whoever may, decides once, and the card says it."""
+    talk = stage.begin_scripted(
+        "a tool that needs an approval; somebody else presses the button first"
+    )
+    if talk is None:
+        return
+    await stage.ask(talk, "ada", "general", "@threadline !ask bash", answer="needs a confirmation")
+    card = await _asked(stage, talk, "The agent wants to use bash.", "ls -l /workspace")
+    talk.note(card.ts, "linus presses Approve")
+    await stage.press(talk, "linus", card, "Approve")
+    refusal = await stage.told(talk, "linus", "not yours to decide")
+    talk.note(refusal, "ada presses Approve, and the buttons go")
+    await stage.press(talk, "ada", card, "Approve")
+    talk.told.append(("allow", ""))
+    await stage.answered(talk, "bash was allowed and ran.")
+    await stage.shows(talk, card, "Approved by @ada", "the agent was told.")
+
+
+async def denied(stage: Stage) -> None:
+    """A reason goes to the agent, and stands on the card."""
+    talk = stage.begin_scripted("a tool that is denied, with a reason")
+    if talk is None:
+        return
+    await stage.ask(talk, "grace", "random", "@threadline !ask edit", answer="needs a confirmation")
+    card = await _asked(stage, talk, "The agent wants to use edit.", "/workspace/notes.md")
+    await stage.press(talk, "grace", card, "Deny")
+    await stage.submit(talk, "grace", "Deny", reason=_REASON)
+    talk.note(card.ts, f"grace presses Deny, and is asked why: {_REASON}")
+    talk.told.append(("deny", _REASON))
+    await stage.answered(talk, "edit was denied")
+    await stage.shows(talk, card, "Denied by @grace", f"Reason: {_REASON}", "the agent was told.")
+
+
+async def escalated(stage: Stage) -> None:
+    """The agent asks people a question; a reply is the answer."""
+    talk = stage.begin_scripted("a question of the agent, answered by a reply")
+    if talk is None:
+        return
+    await stage.say(talk, "linus", "private", f"@threadline !escalate {_QUESTION}")
+    card = await _asked(stage, talk, "The agent asks:", _QUESTION, "May answer: @linus")
+    await stage.say(talk, "ada", talk.channel, _ANSWER)
+    talk.texts.pop()  # it is an answer, and no message of its own
+    talk.told.append(("answer", _ANSWER))
+    await stage.answered(talk, _ANSWER)
+    await stage.shows(talk, card, f"Answer: {_ANSWER}", "Answered by @ada")
+
+
 SCENES: tuple[Callable[[Stage], Awaitable[None]], ...] = (
     direct_message,
     mention,
@@ -152,7 +204,16 @@ SCENES: tuple[Callable[[Stage], Awaitable[None]], ...] = (
     tool_step,
     stop,
     waiting,
+    approved,
+    denied,
+    escalated,
 )
+
+
+async def _asked(stage: Stage, talk: Talk, *words: str) -> Message:
+    card = await stage.card(talk, *words)
+    talk.note(card.ts, f"while it waits it offers: {', '.join(offers(card.blocks))}")
+    return card
 
 
 async def _begun(stage: Stage, talk: Talk, words: str) -> Message | None:

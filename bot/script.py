@@ -11,7 +11,9 @@ from typing import Any
 import aiohttp
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot import reading
 from bot.local import LocalSlack
+from bot.reading import offers
 from bot.scenes import SCENES
 from bot.stage import SceneFailed, Stage, Talk
 from router import clock
@@ -55,7 +57,7 @@ class Script:
                     break
             await clock.sleep(_CALM_SECONDS)  # a second answer, if there is one, shows up now
             talks = [talk for talk in stage.talks if talk.root]
-            await self._check_threads(report, talks, http)
+            await self._check_threads(report, stage.talks, http)
             if stage.scripted:
                 check_sessions(report, talks, (await stage.runtime())["sessions"], earlier)
             return report
@@ -72,28 +74,52 @@ class Script:
             retry_handlers=[],
         )
         for talk in talks:
+            if talk.left_out:
+                said = [{"who": "left out", "text": talk.left_out}]
+                report.threads.append({"title": talk.title, "said": said})
+            if not talk.root:
+                continue
             answer = await reader.conversations_replies(
                 channel=talk.channel, ts=talk.root, limit=200
             )
-            thread: list[dict[str, Any]] = answer["messages"]
+            thread = [self._read(talk, message) for message in answer["messages"]]
             report.threads.append({"title": talk.title, "said": self._said(talk, thread)})
             answers = [m for m in thread if m.get("user") == self._slack.bot_user_id]
             scripted, texts = self._runtime_url is not None, [str(m["text"]) for m in answers]
             report.wrong += wrong_answers(talk, texts, scripted=scripted)
             report.wrong += wrong_marks(talk, thread, self._slack.bot_user_id)
+            report.wrong += wrong_cards(talk, answers)
             if scripted:
                 report.wrong += wrong_streams(talk, answers) + wrong_steps(talk, answers)
+
+    def _read(self, talk: Talk, message: dict[str, Any]) -> dict[str, Any]:
+        """A card that asked people says what its blocks say; its text is for notifications."""
+        if message["ts"] not in talk.decided:
+            return message
+        return message | {"text": self._reads(message["blocks"], message["text"])}
+
+    def _reads(self, blocks: list[dict[str, Any]], otherwise: str) -> str:
+        names = {user_id: name for name, user_id in self._slack.users.items()}
+        return reading.read(blocks, names) or otherwise
 
     def _said(self, talk: Talk, thread: list[dict[str, Any]]) -> list[dict[str, str]]:
         """The thread as it reads, what one person alone was told and what was seen on the way."""
         names = {self._slack.bot_user_id: "threadline"}
         names |= {user_id: name for name, user_id in self._slack.users.items()}
         lines = [
-            (str(m["ts"]), names.get(str(m.get("user")), str(m.get("user"))), _shown(m))
+            (
+                str(m["ts"]),
+                names.get(str(m.get("user")), str(m.get("user"))),
+                str(m["text"]) if m["ts"] in talk.decided else _shown(m),
+            )
             for m in thread
         ]
         lines += [
-            (e.ts, "threadline", f"(to {names.get(e.user, e.user)} alone) {e.text}")
+            (
+                e.ts,
+                "threadline",
+                f"(to {names.get(e.user, e.user)} alone) {self._reads(e.blocks, e.text)}",
+            )
             for e in self._slack.ephemerals
             if (e.channel, e.thread_ts) == (talk.channel, talk.root)
         ]
@@ -107,6 +133,7 @@ def check_sessions(
 ) -> None:
     """One runtime session per thread, with an id of ours that no other has; each message once."""
     received: list[str] = []
+    told: list[tuple[str, str]] = []
     stops = 0
     for session in sessions:
         if session["id"] in earlier:
@@ -116,6 +143,7 @@ def check_sessions(
             {"id": ours, "runtime": session["id"], "title": session.get("title")}
         )
         received += [_text(e) for e in session["received"] if e["type"] == "user.message"]
+        told += [heard for e in session["received"] if (heard := _heard(e)) is not None]
         stops += sum(e["type"] == "user.interrupt" for e in session["received"])
     distinct = {s["id"] for s in report.sessions}
     if not len(report.sessions) == len(distinct) == len(talks):
@@ -124,6 +152,7 @@ def check_sessions(
             f"for {len(distinct)} sessions of ours"
         )
     report.wrong += _wrong_received(received, [text for talk in talks for text in talk.texts])
+    report.wrong += _wrong_decisions(told, [one for talk in talks for one in talk.told])
     if stops != (pressed := sum(talk.stops for talk in talks)):
         report.wrong.append(f"the runtime was stopped {stops} times, and Stop pressed {pressed}")
 
@@ -136,6 +165,27 @@ def _wrong_received(received: list[str], said: list[str]) -> list[str]:
         for got, due in zip(received, said, strict=True)
         if not got.endswith(due)  # a correction says first that it is one
     ]
+
+
+def _wrong_decisions(told: list[tuple[str, str]], due: list[tuple[str, str]]) -> list[str]:
+    if len(told) != len(due):
+        return [f"the runtime heard of {len(told)} decisions, and people made {len(due)}"]
+    return [
+        f"the runtime heard {got!r} where people decided {want!r}"
+        for got, want in zip(told, due, strict=True)
+        if got[0] != want[0] or want[1] not in got[1]
+    ]
+
+
+def _heard(event: dict[str, Any]) -> tuple[str, str] | None:
+    """What an event tells of a decision, and in which words; None for any other."""
+    match event["type"]:
+        case "user.tool_confirmation":
+            return str(event["result"]), str(event.get("deny_message") or "")
+        case "user.custom_tool_result":
+            return "answer", " ".join(str(block.get("text", "")) for block in event["content"])
+        case _:
+            return None
 
 
 def _text(event: dict[str, Any]) -> str:
@@ -165,6 +215,19 @@ def wrong_marks(talk: Talk, thread: list[dict[str, Any]], bot: str) -> list[str]
         for one in m.get("reactions", [])
         if bot in one["users"]
     ]
+
+
+def wrong_cards(talk: Talk, answers: list[dict[str, Any]]) -> list[str]:
+    """What is wrong with the cards that asked people: each says what was decided, and offers nothing."""
+    says = {str(m["ts"]): str(m["text"]) for m in answers}
+    wrong = [
+        f"{talk.title}: the card does not say {words!r}"
+        for ts, due in talk.decided.items()
+        for words in due
+        if words not in says.get(ts, "")
+    ]
+    offering = [m for m in answers if offers(m.get("blocks", []))]
+    return wrong + [f"{talk.title}: {_shown(m)!r} can still be pressed" for m in offering]
 
 
 def wrong_streams(talk: Talk, answers: list[dict[str, Any]]) -> list[str]:

@@ -9,14 +9,17 @@ from typing import Any
 
 import aiohttp
 
+from bot import reading
 from bot.local import LocalSlack
 from bot.local.model import Message
+from bot.reading import offers
 from router import clock
 
 _SCRIPTED_SECONDS = 20.0
 _REAL_SECONDS = 120.0
 _POLL_SECONDS = 0.05
 _MENTION = "@threadline "
+_NOT_OBEYED = "a real agent decides by itself which tools it uses and when it asks people"
 
 
 class SceneFailed(Exception):  # an outcome of the script, not a fault of it
@@ -28,9 +31,11 @@ class Talk:
     """One thread of the script: what was said in it, what that deserves, and what was seen on the way.
 
     `expected` has words of each of the bot's posts, `texts` each message that the runtime is to
-    get, `stops` how often Stop was pressed. An answer has to be seen at so many `lengths` before it
-    is whole, and a card of each of the `steps` first in progress, then complete. By the ts of the
-    message, `grown` and `cards` are what its stream showed; `asides` are told below it.
+    get, `told` what it is to hear of people's decisions, `stops` how often Stop was pressed. An answer
+    has to be seen at so many `lengths` before it is whole, and a card of each of the `steps` first in
+    progress, then complete. By the ts of the message, `grown` and `cards` are what its stream showed,
+    `decided` what a card that asked people has to say in the end; `asides` are told below it.
+    `left_out` is why nothing was said at all.
     """
 
     title: str
@@ -39,12 +44,15 @@ class Talk:
     newest: str = ""
     expected: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    told: list[tuple[str, str]] = field(default_factory=list)
     stops: int = 0
     lengths: int = 0
     steps: list[str] = field(default_factory=list)
     grown: dict[str, list[str]] = field(default_factory=dict)
     cards: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    decided: dict[str, list[str]] = field(default_factory=dict)
     asides: list[tuple[str, str]] = field(default_factory=list)
+    left_out: str = ""
 
     def note(self, ts: str, what: str) -> None:
         """Something that was seen, to be told below the message of that ts."""
@@ -71,6 +79,13 @@ class Stage:
         """A new thread."""
         self.talks.append(Talk(title))
         return self.talks[-1]
+
+    def begin_scripted(self, title: str) -> Talk | None:
+        """A new thread in which the agent does as it is told; None with a real one, which the report says."""
+        if self.scripted:
+            return self.begin(title)
+        self.talks.append(Talk(title, left_out=_NOT_OBEYED))
+        return None
 
     # -------------------------------------------------------------- people
 
@@ -108,6 +123,22 @@ class Stage:
         if not answer.get("ok"):
             raise SceneFailed(f"the local Slack refused {what}: {answer}")
         return answer
+
+    async def press(self, talk: Talk, user: str, card: Message, label: str) -> None:
+        """Presses a button of a card. SceneFailed where it is not there or nobody answers Slack."""
+        button = {"user": user, "on": card.ts, "channel": talk.channel, "text": label}
+        _taken(talk, label, *(await self.control("click", button))["clicks"])
+
+    async def submit(self, talk: Talk, user: str, title: str, **values: str) -> None:
+        """Fills in the form of that title, once it is before the person, and sends it."""
+
+        async def opened() -> bool:
+            views = self.slack.open_views(user)
+            return bool(views) and views[-1].body["title"]["text"] == title
+
+        await self.until(opened, f"{talk.title}: {user} is shown no form {title!r}")
+        form = {"user": user, "view": self.slack.open_views(user)[-1].id, "values": values}
+        _taken(talk, title, await self.control("submit", form))
 
     # -------------------------------------------------------------- the runtime
 
@@ -152,6 +183,49 @@ class Stage:
         bot, thread = self.slack.bot_user_id, self.slack.replies(talk.channel, talk.root)
         found = [one for m in thread if m.ts == ts for one in m.reactions]
         return [str(one["name"]) for one in found if bot in one["users"]]
+
+    async def card(self, talk: Talk, *words: str) -> Message:
+        """The card that asks people to decide, once it is there and says all this."""
+        talk.expected += words[:1]
+        found: list[Message] = []
+
+        async def there() -> bool:
+            found[:] = [m for m in self.posts(talk) if offers(m.blocks)][-1:]
+            return bool(found) and all(one in self.read(found[0].blocks) for one in words)
+
+        await self.until(there, f"{talk.title}: no card asks {words!r}")
+        return found[0]
+
+    async def shows(self, talk: Talk, card: Message, *words: str) -> None:
+        """Waits until the card says all this and has no buttons any more."""
+        talk.decided[card.ts] = list(words)
+
+        async def there() -> bool:
+            (now,) = [m for m in self.posts(talk) if m.ts == card.ts]
+            says = self.read(now.blocks)
+            return all(one in says for one in words) and not offers(now.blocks)
+
+        await self.until(there, f"{talk.title}: the card does not say {words!r}")
+
+    async def told(self, talk: Talk, user: str, words: str) -> str:
+        """Waits until one person alone is told something in the thread; returns its ts."""
+        place = (self.slack.users[user], talk.channel, talk.root)
+        found: list[str] = []
+
+        async def there() -> bool:
+            found[:] = [
+                e.ts
+                for e in self.slack.ephemerals
+                if (e.user, e.channel, e.thread_ts) == place and words in e.text
+            ]
+            return bool(found)
+
+        await self.until(there, f"{talk.title}: {user} is not told {words!r}")
+        return found[-1]
+
+    def read(self, blocks: list[dict[str, Any]]) -> str:
+        """A card as a person reads it."""
+        return reading.read(blocks, {user_id: name for name, user_id in self.slack.users.items()})
 
     async def answered(self, talk: Talk, words: str) -> None:
         """Waits until the thread has one whole answer more; what grows meanwhile is remembered."""
@@ -206,6 +280,12 @@ class Stage:
     def _http_answers(self, talk: Talk | None) -> str:
         ts = talk.newest if talk else ""
         return ", ".join(str(d.status) for d in self.slack.deliveries if d.ts == ts) or "nothing"
+
+
+def _taken(talk: Talk, what: str, *pressed: dict[str, Any]) -> None:
+    for one in pressed:
+        if one["failure"] is not None:
+            raise SceneFailed(f"{talk.title}: {what!r} was answered {one['failure']}")
 
 
 def _is_growing(message: Message) -> bool:

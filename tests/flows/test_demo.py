@@ -14,18 +14,9 @@ import pytest
 from bot import scenes
 from bot.demo import Narrator
 from bot.script import (
-    Report,
     Script,
-    check_sessions,
-    wrong_answers,
-    wrong_marks,
-    wrong_steps,
-    wrong_streams,
 )
-from bot.stage import Talk
 from router import clock
-from router.runtime.client import Runtime
-from router.runtime.local import LocalRuntime
 from store.embedded import temporary_data_dir
 from tests.chaos.processes import ENCRYPTION_KEYS, Process, Processes, processes
 from tests.harness import World
@@ -71,7 +62,7 @@ async def test_once_plays_a_conversation_shows_it_and_exits_0(commands):
     assert (result.code, result.stderr) == (0, "")
     assert re.search(r"ada +Which planet is the largest\?\n +threadline +You said:", result.stdout)
     assert "grace  <@U0THREADLINE> count to three" in result.stdout
-    assert len(re.findall(r"sesn_\w+", result.stdout)) == 9
+    assert len(re.findall(r"sesn_\w+", result.stdout)) == 12
     assert "One session per thread" in result.stdout
     assert "wrong" not in result.stdout
     shown = " ".join(result.stdout.split())
@@ -88,6 +79,29 @@ async def test_once_plays_a_conversation_shows_it_and_exits_0(commands):
     ).replace(":hourglass_flowing_sand:", r"\S+")  # the console may draw it
     assert re.search(waited + ".*Yours is number 2 of those that wait", shown)
     assert 'threadline You said: "did the tests pass?" and "we release on Monday"' in shown
+    _shows_who_decided_and_what_the_agent_heard(shown)
+
+
+def _shows_who_decided_and_what_the_agent_heard(once: str) -> None:
+    assert re.search(
+        r"threadline The agent wants to use bash\. command: ls -l /workspace "
+        r"Asked for by @ada\. Approved by @ada in Slack [\d: UTC-]+; the agent was told\. "
+        r"seen while it waits it offers: Approve, Deny seen linus presses Approve "
+        r"threadline \(to linus alone\) This is not yours to decide\. .*May decide: @ada\. "
+        r"seen ada presses Approve, and the buttons go threadline bash was allowed and ran\.",
+        once,
+    )
+    assert re.search(
+        r"Asked for by @grace\. Denied by @grace in Slack [\d: UTC-]+; the agent was told\. "
+        r"Reason: Keep the notes as they are\. .* "
+        r"threadline edit was denied: .* They said: Keep the notes as they are\.",
+        once,
+    )
+    assert re.search(
+        r"The agent asks: May the release go out on Friday\? .* Answered by @ada in Slack .* "
+        r"ada Yes, after the last test\. threadline .*Yes, after the last test\.",
+        once,
+    )
 
 
 async def test_once_in_json_and_again_on_the_same_data(commands, data_dir):
@@ -95,9 +109,9 @@ async def test_once_in_json_and_again_on_the_same_data(commands, data_dir):
         result = await commands.run("demo", "--once", "--json", "--data-dir", str(data_dir))
         report = result.json()
         assert (result.code, report["wrong"]) == (0, [])
-        assert [len(t["said"]) for t in report["threads"]] == [6, 4, 4, 3, 2, 3, 3, 4, 11]
-        assert len({s["runtime"] for s in report["sessions"]}) == 9
-        assert len({s["id"] for s in report["sessions"]}) == 9
+        assert [len(t["said"]) for t in report["threads"]] == [6, 4, 4, 3, 2, 3, 3, 4, 11, 8, 6, 5]
+        assert len({s["runtime"] for s in report["sessions"]}) == 12
+        assert len({s["id"] for s in report["sessions"]}) == 12
 
 
 async def test_once_fails_where_the_database_does_not_keep_one_session_per_thread(
@@ -126,141 +140,14 @@ async def test_with_a_real_runtime_no_scene_depends_on_its_words(
         report = await Script(here.slack, None).play()
     assert report.wrong == []
     said = {t["title"]: [line["text"] for line in t["said"]] for t in report.threads}
-    assert len(said) == 8
-    *_, stopped, waited = said.values()
+    left_out = {title for title, texts in said.items() if "a real agent decides" in texts[0]}
+    assert (len(said), len(left_out)) == (12, 4)
+    *_, stopped, waited = (texts for title, texts in said.items() if title not in left_out)
     if answers == "at once":
         assert stopped[-1] == waited[-1] == scenes._TOO_SOON
     else:
         assert stopped[-1].startswith("Stopped by grace.")
         assert waited[-1] == 'You said: "did the tests pass?" and "we release on Monday"'
-
-
-ASKED = Talk("a talk", expected=["Which planet is the largest?", "And the smallest?"])
-RIGHT = ['You said: "Which planet is the largest?"', 'You said: "And the smallest?"']
-
-
-@pytest.mark.parametrize(
-    ("answers", "wrong"),
-    [
-        (RIGHT, []),
-        ([*RIGHT, RIGHT[1]], ["a talk: 3 answers where 2 are due"]),
-        (RIGHT[:1], ["a talk: 1 answers where 2 are due"]),
-        ([], ["a talk: 0 answers where 2 are due"]),
-        (RIGHT[:1] * 2, [f"a talk: the answer to 'And the smallest?' is {RIGHT[0]!r}"]),
-    ],
-    ids=["right", "doubled", "missing", "none", "another's"],
-)
-def test_what_once_finds_wrong_with_a_thread(answers, wrong):
-    assert wrong_answers(ASKED, answers, scripted=True) == wrong
-    counted = [w for w in wrong if "are due" in w]
-    assert wrong_answers(ASKED, answers, scripted=False) == counted  # a real model does not quote
-
-
-def test_what_once_finds_wrong_with_marks():
-    ours, theirs = ({"name": "eyes", "users": [user]} for user in ("UBOT", "UADA"))
-    thread: list[dict[str, Any]] = [{"text": "hello"}, {"text": "more", "reactions": [theirs]}]
-    assert wrong_marks(ASKED, thread, "UBOT") == []
-    thread.append({"text": "and more", "reactions": [theirs, ours]})
-    assert wrong_marks(ASKED, thread, "UBOT") == ["a talk: 'and more' is still marked :eyes:"]
-
-
-@pytest.mark.parametrize(
-    ("seen", "state", "wrong"),
-    [
-        (["One", "One t"], "completed", []),
-        (["One"], "completed", ["a talk: the answer was seen at 1 lengths before it was whole"]),
-        ([], None, ["a talk: the answer was seen at 0 lengths before it was whole"]),
-        (["One", "One t"], "in_progress", ["a talk: 'One two' is still being written"]),
-        (
-            ["One t", "One"],
-            "completed",
-            ["a talk: what was seen of 'One two' is not its beginning"],
-        ),
-        (["One", "Two"], "completed", ["a talk: what was seen of 'One two' is not its beginning"]),
-    ],
-    ids=["right", "once", "never", "unfinished", "shrunk", "another's"],
-)
-def test_what_once_finds_wrong_with_a_stream(seen, state, wrong):
-    talk = Talk("a talk", lengths=2, grown={"1.0": seen} if seen else {})
-    answer = {"ts": "1.0", "text": "One two", "streaming_state": state}
-    assert wrong_streams(talk, [answer]) == wrong
-
-
-@pytest.mark.parametrize(
-    ("seen", "last", "wrong"),
-    [
-        ("in_progress", "complete", []),
-        ("complete", "complete", ["a talk: nobody saw that bash was in progress"]),
-        ("in_progress", "error", ["a talk: the steps in the end are [('bash', 'error')]"]),
-        ("in_progress", None, ["a talk: the steps in the end are []"]),
-    ],
-)
-def test_what_once_finds_wrong_with_the_card_of_a_step(seen, last, wrong):
-    talk = Talk("a talk", steps=["bash"], cards={"1.0": {("bash", seen)}})
-    card = {"type": "task_card", "title": "bash", "status": last}
-    blocks = [{"type": "markdown", "text": "One two"}, *([card] if last else [])]
-    assert wrong_steps(talk, [{"ts": "1.0", "blocks": blocks}]) == wrong
-
-
-@pytest.mark.parametrize(
-    ("sent", "wrong"),
-    [
-        ([["one"], ["(Correction:)\ntwo"]], []),
-        ([["one", "two"], []], []),
-        ([["one"], ["old"]], ["the runtime received 'old' where 'two' was said"]),
-        ([["one"], ["old", "two"]], ["the runtime received 3 messages, and 2 were sent"]),
-        ([["one"], ["two", None]], ["the runtime was stopped 1 times, and Stop pressed 0"]),
-    ],
-    ids=["right", "together", "older", "both", "stopped"],
-)
-def test_what_once_finds_wrong_with_what_the_runtime_received(sent, wrong):
-    """None stands for an interrupt."""
-    sessions = [
-        {
-            "id": f"sesn_{n}",
-            "metadata": {"threadline_session_id": str(n)},
-            "received": [
-                {"type": "user.interrupt"}
-                if text is None
-                else {"type": "user.message", "content": [{"text": "<input />"}, {"text": text}]}
-                for text in texts
-            ],
-        }
-        for n, texts in enumerate(sent)
-    ]
-    report = Report()
-    check_sessions(report, [Talk("a", texts=["one"]), Talk("b", texts=["two"])], sessions, set())
-    assert report.wrong == wrong
-
-
-@pytest.mark.parametrize("doubled", [False, True])
-async def test_what_once_finds_wrong_with_sessions(doubled):
-    async with LocalRuntime() as runtime:
-        client = Runtime(api_key="local", base_url=runtime.url, max_streams=1)
-        agent = await client.create_agent(name="demo", model="claude-sonnet-5-5", system="Help.")
-        environment = await client.create_environment(name="demo")
-        for ours in ["one", "one"] if doubled else ["one"]:
-            made = await client.create_session(
-                agent_id=agent,
-                environment_id=environment,
-                title="A talk",
-                metadata={"threadline_session_id": ours},
-            )
-            await client.send(
-                made, [{"type": "user.message", "content": [{"type": "text", "text": "hello"}]}]
-            )
-        await client.close()
-        report = Report()
-        talk = Talk("a talk", root="1.0", texts=["hello"])
-        check_sessions(report, [talk], runtime.state()["sessions"], set())
-    assert report.wrong == (
-        [
-            "1 threads have 2 runtime sessions for 1 sessions of ours",
-            "the runtime received 2 messages, and 1 were sent",
-        ]
-        if doubled
-        else []
-    )
 
 
 # ------------------------------------------------------------------ until Ctrl-C
