@@ -16,11 +16,13 @@ from datetime import datetime
 
 from bot.local.model import Delivery, Message
 from router.loops import wait_for
+from tests.chaos.judges import CARDS, Judges
 from tests.harness import World
 
 PEOPLE = 60
 _NEW_THREAD = 0.3
 _SLOW = 0.1
+_ESCALATES = 0.3
 _NOTE = re.compile(r"note-\d{6}")
 
 
@@ -34,12 +36,20 @@ class Said:
 
 @dataclass(slots=True)
 class Crowd:
-    """People in direct messages of their own, who open threads and go on in them."""
+    """People in direct messages of their own, who open threads and go on in them.
+
+    `asking`: which share of their messages leads to a call or a question that they have to decide on.
+    """
 
     here: World
     dice: random.Random
+    asking: float = 0.0
+    judges: Judges = field(init=False)
     said: dict[str, Said] = field(default_factory=dict)
     threads: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.judges = Judges(self.here, self.dice)
 
     def gather(self) -> None:
         """Makes them known to Slack."""
@@ -50,8 +60,10 @@ class Crowd:
         """Somebody says something, in a thread that there is or in a new one."""
         slack, dice = self.here.slack, self.dice
         note = f"note-{len(self.said):06}"
-        if self.threads and dice.random() > _NEW_THREAD:
-            channel, root = dice.choice(self.threads[-2 * PEOPLE :])
+        known = self._open()
+        asks = self.asking > 0 and dice.random() < self.asking
+        if known and not asks and dice.random() > _NEW_THREAD:
+            channel, root = dice.choice(known)
             person = next(
                 p for p in map("person{}".format, range(PEOPLE)) if slack.dm(p) == channel
             )
@@ -59,11 +71,24 @@ class Crowd:
         else:
             person = f"person{dice.randrange(PEOPLE)}"
             channel = slack.dm(person)
-            words = f"!slow 2 {note}" if dice.random() < _SLOW else note
+            words = self._question(note) if asks else self._words(note)
             message = await slack.say(person, channel, words)
             root = message.ts
             self.threads.append((channel, root))
+            if asks:
+                self.judges.asked(person, channel, root)
         self.said[note] = Said(message)
+
+    def _open(self) -> list[tuple[str, str]]:
+        """Threads to go on in, some while a call waits; below a question it would be the answer."""
+        return [one for one in self.threads[-2 * PEOPLE :] if self.judges.takes_more(one[1])]
+
+    def _words(self, note: str) -> str:
+        return f"!slow 2 {note}" if self.dice.random() < _SLOW else note
+
+    def _question(self, note: str) -> str:
+        escalates = self.dice.random() < _ESCALATES
+        return f"!escalate Which one? | yes {note} | no" if escalates else f"!ask {note}"
 
     @asynccontextmanager
     async def talking(self, per_second: float) -> AsyncIterator[None]:
@@ -125,11 +150,12 @@ class Crowd:
         ]
 
     def _shown(self) -> Counter[str]:
-        """In how many messages of the bot each message is quoted."""
+        """In how many messages of the bot each message is quoted, cards apart."""
         found: Counter[str] = Counter()
         for channel, root in self.threads:
             for post in self.here.shown(channel, root):
-                found.update(set(_NOTE.findall(post)))
+                if not post.startswith(CARDS):
+                    found.update(set(_NOTE.findall(post)))
         return found
 
     def _torn(self) -> int:

@@ -44,7 +44,7 @@ class Load:
     async def came_through(self) -> None:
         """Slack was told in time; every message was taken, answered once, and in order."""
         here, crowd = self.fleet.here, self.crowd
-        await eventually(lambda: len(crowd.accepted()) == len(crowd.said), 30, "all taken")
+        await eventually(lambda: len(crowd.accepted()) == len(crowd.said), 60, "all taken")
         await eventually(self._is_at_rest, 60, "everything at rest")
         await here.at_rest()
         figures = await crowd.report()

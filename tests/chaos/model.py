@@ -6,7 +6,8 @@ says what of it breaks a promise. Every text carries a token of its own (`n0007v
 message, edited once), so that each is found wherever it went.
 
 What an outside cannot know is taken from the rows, only where it can do no more than excuse: when a
-turn began (its batch was chosen then), and which turn a stop named.
+turn began (its batch was chosen then), and which turn a stop named. What people decide on held calls
+is judged by `model_decisions`.
 """
 
 import re
@@ -14,9 +15,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from bot import render
 from router import notices
 from router.notices import Trouble
 from router.runtime.local import brain
+from tests.chaos import model_decisions
+from tests.chaos.model_decisions import Asked, Confirmation, Tried
 
 TOKEN = re.compile(r"n\d{4}v\d")
 
@@ -31,6 +35,10 @@ _ASIDES = frozenset(
     )
 )
 _STOPPED = "Stopped"
+_SEPARATOR = "\n\n"
+_WAITS, _WAITED = "Your message waits until", "Nothing is waited for any more"
+_SHORTEST_PART = 2_000
+_MOST_QUOTED = 200
 
 
 # ------------------------------------------------------------------ what people did
@@ -88,10 +96,10 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the runtime made of messages that it took up together."""
+    """What the runtime made of messages that it took up together; `says`: up to each of its pauses."""
 
     received: tuple[Received, ...]
-    says: str
+    says: tuple[str, ...]
     interrupted: bool
 
 
@@ -113,6 +121,9 @@ class Seen:
     turns: tuple[Turn, ...]
     posts: tuple[Post, ...]
     named: frozenset[str]
+    asked: tuple[Asked, ...] = ()
+    confirmed: tuple[Confirmation, ...] = ()
+    told_to_wait: int = 0
 
 
 # When Slack first had our 200, by token, `{ts} deleted`, or the event of a stop.
@@ -124,23 +135,26 @@ def deletion_of(said: Said) -> str:
     return f"{said.ts} deleted"
 
 
-def answer_to(texts: Sequence[str]) -> str:
-    """All that the brain says for the messages of one turn, where no call is ever allowed."""
+def answer_to(texts: Sequence[str], confirmed: Sequence[Confirmation]) -> tuple[str, ...]:
+    """All that the brain says for the messages of one turn, before and after what it waits for."""
     said = [step for step in brain.script(texts) if isinstance(step, brain.Answer)]
-    denied = [
-        brain.Decision("denied", call.name, notices.DENY_MESSAGE)
-        for step in said
-        for call in step.calls
-        if call.waits
+    waiting = [call for step in said for call in step.calls if call.waits]
+    before = _SEPARATOR.join(step.text for step in said if step.text.strip())
+    if not waiting:
+        return (before,)
+    decided = [
+        brain.Decision("allowed" if one.verdict == "allow" else "denied", call.name, one.message)
+        for call, one in zip(waiting, confirmed, strict=False)
     ]
-    said += [brain.closing(denied)] if denied else []
-    return "\n\n".join(step.text for step in said if step.text.strip())
+    return (before, brain.closing(decided).text) if decided else (before,)
 
 
 # ------------------------------------------------------------------ what must hold
 
 
-def complaints(thread: Thread, seen: Seen, answered: Answered) -> Iterator[str]:
+def complaints(
+    thread: Thread, seen: Seen, answered: Answered, tried: Sequence[Tried] = ()
+) -> Iterator[str]:
     """Every promise that what was seen of a thread breaks."""
     yield from _sessions(seen)
     received: dict[str, list[Received]] = {}
@@ -151,6 +165,7 @@ def complaints(thread: Thread, seen: Seen, answered: Answered) -> Iterator[str]:
     yield from _order(thread, seen, answered)
     yield from _turns(thread, seen)
     yield from _posts(seen)
+    yield from model_decisions.complaints(seen.asked, seen.confirmed, tried)
 
 
 def _sessions(seen: Seen) -> Iterator[str]:
@@ -242,33 +257,66 @@ def _turns(thread: Thread, seen: Seen) -> Iterator[str]:
 
 
 def _posts(seen: Seen) -> Iterator[str]:
-    """One visible answer for each turn, in their order, and nothing else but asides, each once."""
+    """One visible answer for each turn, in their order, and nothing else but asides, each once.
+
+    Cards are judged for themselves; a turn that paused shows what it said until then in a post of its
+    own, or in one with the rest where it had not got so far before it was decided.
+    """
+    yield from _waits(seen)
     asides = Counter(post.whole for post in seen.posts if _is_aside(post))
     yield from (f"told {count} times: {whole!r}" for whole, count in asides.items() if count > 1)
-    shown = [post for post in seen.posts if not _is_aside(post)]
+    shown = [p for p in seen.posts if not _is_aside(p) and not _is_of_people(p)]
     yield from (f"a stream was left open: {post.text!r}" for post in shown if post.streaming)
     for turn in seen.turns:
-        says = _plain(turn.says)
         tokens = [one.token for one in turn.received]
+        left = _take(shown, turn.says)
         if turn.interrupted:
-            if shown and not shown[0].text.startswith(_STOPPED):
-                begun = shown.pop(0).text
-                if not says.startswith(_plain(begun)):
-                    yield f"the stopped turn of {tokens} shows {begun!r}"
             if not shown or not shown.pop(0).text.startswith(_STOPPED):
-                yield f"nobody was told that the turn of {tokens} was stopped"
+                yield f"nobody was told that the turn of {tokens} was stopped: {_texts(seen)}"
                 return
-        elif not shown or _plain(shown.pop(0).text) != says:
+        elif left:
             yield f"the turn of {tokens} has not its answer in its place: {_texts(seen)}"
             return
     if shown:
-        yield f"posts beside the answers: {[post.text for post in shown]}, of {_texts(seen)}"
+        yield f"posts beside the answers: {[post.text[:_MOST_QUOTED] for post in shown]}, of {_texts(seen)}"
+
+
+def _waits(seen: Seen) -> Iterator[str]:
+    """Who was told that people are waited for is told that they are not any more."""
+    told = [post.whole for post in seen.posts if post.whole.startswith((_WAITS, _WAITED))]
+    if len(told) != seen.told_to_wait:
+        yield f"told {len(told)} times to wait for people, not {seen.told_to_wait}"
+    yield from (f"still told: {whole!r}" for whole in told if whole.startswith(_WAITS))
+
+
+def _take(shown: list[Post], segments: tuple[str, ...]) -> str:
+    """Takes away the posts that an answer is shown by; what they do not show of it.
+
+    That is one post for each segment, or for several, or as many as it takes where the answer is too
+    long for one.
+    """
+    says = _plain(_SEPARATOR.join(segments))
+    is_long = len(says) > render.PART_LIMIT
+    left = says
+    for _ in range(len(says) // _SHORTEST_PART + 1 if is_long else len(segments)):
+        text = _plain(shown[0].whole if is_long else shown[0].text) if shown else None
+        if text is None or not left.startswith(text):
+            break
+        shown.pop(0)
+        left = left[len(text) :].lstrip()
+        if not left:
+            break
+    return left
 
 
 def _is_aside(post: Post) -> bool:
-    """Whether it tells of trouble with the runtime, or of a call that nobody may make."""
-    calls = {notices.words(Trouble.HELD_CALL, tool=token) for token in TOKEN.findall(post.text)}
-    return post.text in _ASIDES | calls
+    """Whether it tells of trouble with the runtime."""
+    return post.text in _ASIDES
+
+
+def _is_of_people(post: Post) -> bool:
+    """Whether it is a card, or tells somebody that people are waited for."""
+    return post.whole.startswith((model_decisions.CARD, _WAITS, _WAITED))
 
 
 def _plain(text: str) -> str:
@@ -276,4 +324,4 @@ def _plain(text: str) -> str:
 
 
 def _texts(seen: Seen) -> list[str]:
-    return [post.text for post in seen.posts]
+    return [post.text[:_MOST_QUOTED] for post in seen.posts]

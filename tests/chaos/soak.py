@@ -1,8 +1,9 @@
 """Replicas are killed at random while many people talk: `make soak MINUTES=10`.
 
 Three `serve` processes share one database; every few seconds one is killed and replaced, while Slack
-and the runtime misbehave now and then. At the end everything is healed and read back. Exits with 1 if
-anything was lost, doubled or out of order (see `crowd.py`).
+and the runtime misbehave now and then. A share of what is said leads to a call or a question that
+people decide on by a button. At the end everything is healed and read back. Exits with 1 if anything
+was lost, doubled or out of order (see `crowd.py`), told twice or left undecided (see `judges.py`).
 """
 
 import argparse
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from store import database
 from store.embedded import embedded_postgres, temporary_data_dir
 from store.migrate import migrate
 from tests.chaos.crowd import Crowd
@@ -23,7 +25,14 @@ from tests.support import eventually
 
 REPLICAS = 3
 PER_SECOND = 10.0
+ASKING = 0.1
 _REST_SECONDS = 180.0
+_WRONG = ("lost", "doubled", "out_of_order", "confirmed_twice", "told_wrongly", "undecided")
+# Slack lets a workspace edit 50 messages a minute. So many people would be in several: where each
+# decision writes its card anew twice, one budget would still be at it long after the run.
+_MORE_EDITS = """
+UPDATE slack_budgets SET spent_until = spent_until - interval '1 second' WHERE method = 'chat.update'
+"""
 _SLACK_FAULTS = (
     ("drop_after", "chat.postMessage"),
     ("error_after", "chat.postMessage"),
@@ -55,7 +64,7 @@ class Soak:
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.crowd = Crowd(self.here, self.dice)
+        self.crowd = Crowd(self.here, self.dice, asking=ASKING)
 
     @property
     def here(self) -> World:
@@ -66,12 +75,25 @@ class Soak:
         for _ in range(REPLICAS):
             self.alive.append(await self.fleet.serve())
         async with asyncio.TaskGroup() as tasks:
-            for loop in (self._talk(), self._kill(), self._disturb(), self._balance()):
+            for loop in (
+                self._talk(),
+                self._decide(),
+                self._kill(),
+                self._disturb(),
+                self._balance(),
+                self._grow(),
+            ):
                 tasks.create_task(loop)
             await asyncio.sleep(seconds)
             self.over.set()
         self.here.runtime.clear_faults()
         await self.here.at_rest(_REST_SECONDS)
+        await eventually(self._is_decided, _REST_SECONDS, "everything decided")
+        await self.here.at_rest(_REST_SECONDS)
+
+    async def _is_decided(self) -> bool:
+        await self.crowd.judges.press(all_of_them=True)
+        return await self.crowd.judges.undecided() == 0
 
     async def _pause(self, seconds: float) -> bool:
         """Waits; False once the run is over."""
@@ -87,13 +109,18 @@ class Soak:
         while await self._pause(self.dice.expovariate(PER_SECOND)):
             await self.crowd.speak()
 
+    async def _decide(self) -> None:
+        while await self._pause(0.3):
+            await self.crowd.judges.press()
+
     # -------------------------------------------------------------- what goes wrong
 
     async def _kill(self) -> None:
         while await self._pause(self.dice.uniform(3.0, 6.0)):
             victim = self.alive.pop(self.dice.randrange(len(self.alive)))
-            self.fleet.send_events_to(self.dice.choice(self.alive))
+            self.fleet.send_events_to(victim)  # what people do just then meets a dead one
             await victim.kill()
+            self.fleet.send_events_to(self.dice.choice(self.alive))
             self.kills += 1
             self.slowest = max(self.slowest, await self._taken_over(victim))
             self.alive.append(await self.fleet.serve())
@@ -125,12 +152,25 @@ class Soak:
             self.fleet.send_events_to(self.dice.choice(self.alive))
             self.crowd.note_answers()
 
+    async def _grow(self) -> None:
+        """Gives the workspace more edits than it has."""
+        connection = await database.connect(self.here.dsn)
+        try:
+            while await self._pause(0.2):
+                await connection.execute(_MORE_EDITS)
+        finally:
+            await connection.close()
+
     async def report(self) -> dict[str, float]:
         """The figures of the run."""
-        return await self.crowd.report() | {
-            "kills": self.kills,
-            "slowest_take_over": round(self.slowest, 2),
-        }
+        return (
+            await self.crowd.report()
+            | await self.crowd.judges.report()
+            | {
+                "kills": self.kills,
+                "slowest_take_over": round(self.slowest, 2),
+            }
+        )
 
 
 def _show(figures: dict[str, float], seed: int, minutes: float) -> None:
@@ -162,8 +202,7 @@ def main() -> int:
     with TemporaryDirectory() as folder:
         figures = asyncio.run(soak(given.minutes, given.seed, Path(folder)))
     _show(figures, given.seed, given.minutes)
-    wrong = figures["lost"] + figures["doubled"] + figures["out_of_order"]
-    return 1 if wrong else 0
+    return 1 if any(figures[name] for name in _WRONG) else 0
 
 
 if __name__ == "__main__":

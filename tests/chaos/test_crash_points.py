@@ -4,16 +4,23 @@ import asyncio
 import re
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 
 import pytest
 
 from bot import render
 from bot.local.model import Message
-from router import turns
 from router.runtime.local.brain import Answer, script
-from tests.chaos.points import Moment, Point
+from tests.chaos import test_crash_decisions
+from tests.chaos.crashes import (
+    ask,
+    attempts_are_over,
+    dead,
+    row,
+    rows_of_the_table,
+    rows_with_tests_apart,
+)
+from tests.chaos.points import Point
 from tests.chaos.processes import Fleet, Process
 from tests.flows.streams import words_come
 from tests.support import eventually
@@ -26,22 +33,9 @@ SLOW = "!slow 24"
 ROLLING = "!slow 24 20"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Where the first process dies, what it was working at, and what is durable there."""
-
-    point: Point
-    durable: str
-    text: str = "hello"
-
-
-def _row(function: str, moment: Moment, durable: str, text: str = "hello", count: int = 1) -> Row:
-    return Row(Point(function, moment, count), durable, text)
-
-
 async def durable(fleet: Fleet) -> str:
     """The states of the input, the runtime session, the turn, the preview and the deliveries."""
-    row = await fleet.here.row(
+    found = await fleet.here.row(
         """
         SELECT (SELECT string_agg(state, ',') FROM session_inputs WHERE kind = 'message') AS input,
                (SELECT CASE WHEN anthropic_session_id IS NOT NULL THEN 'created'
@@ -53,75 +47,60 @@ async def durable(fleet: Fleet) -> str:
                 WHERE kind = 'reply') AS outbox
         """
     )
-    return " ".join(str(value or "-") for value in row.values())
+    return " ".join(str(value or "-") for value in found.values())
 
 
 KILLED = {
-    "accept.uncommitted": _row("store.sessions:wake_or_create", "commit", "- - - - -"),
-    "accept.unanswered": _row("store.sessions:wake_or_create", "committed", "queued - - - -"),
-    "accept.answered": _row("store.leases:claim", "called", "queued - - - -"),
-    "claim.taken": _row("store.leases:claim", "returned", "queued - - - -"),
-    "create.intended": _row("store.sessions:create_started", "committed", "queued creating - - -"),
-    "create.unstored": _row(
+    "accept.uncommitted": row("store.sessions:wake_or_create", "commit", "- - - - -"),
+    "accept.unanswered": row("store.sessions:wake_or_create", "committed", "queued - - - -"),
+    "accept.answered": row("store.leases:claim", "called", "queued - - - -"),
+    "claim.taken": row("store.leases:claim", "returned", "queued - - - -"),
+    "create.intended": row("store.sessions:create_started", "committed", "queued creating - - -"),
+    "create.unstored": row(
         "router.runtime.client:Runtime.create_session", "returned", "queued creating - - -"
     ),
-    "begin.committed": _row(
+    "begin.committed": row(
         "store.inputs:start_sending", "committed", "sending created running - -"
     ),
-    "send.unstored": _row(
+    "send.unstored": row(
         "router.runtime.client:Runtime.send", "returned", "sending created running - -"
     ),
-    "send.stored": _row("store.inputs:mark_sent", "committed", "sent created running - -"),
-    "hold.undecided": _row(
-        "router.turns.run:Runner._decline", "called", "sent created running - -", "!ask bash"
-    ),
-    "hold.decided": _row(
-        "router.runtime.client:Runtime.send", "called", "sent created running - -", "!ask bash", 2
-    ),
-    "hold.unstored": _row(
-        "router.runtime.client:Runtime.send", "returned", "sent created running - -", "!ask bash", 2
-    ),
-    "stream.intended": _row(
+    "send.stored": row("store.inputs:mark_sent", "committed", "sent created running - -"),
+    "stream.intended": row(
         "bot.slack:Slack.start_stream", "called", "sent created running starting -", SLOW
     ),
-    "stream.unstored": _row(
+    "stream.unstored": row(
         "bot.slack:Slack.start_stream", "returned", "sent created running starting -", SLOW
     ),
-    "stream.open": _row(
+    "stream.open": row(
         "bot.slack:Slack.append_stream", "returned", "sent created running open -", SLOW, 2
     ),
-    "stream.rolling": _row(
+    "stream.rolling": row(
         "bot.slack:Slack.stop_stream", "returned", "sent created running open -", ROLLING
     ),
-    "end.uncommitted": _row("store.turns:end", "returned", "sent created running - -"),
-    "end.releasing": _row("store.leases:release", "commit", "sent created running - -"),
-    "end.committed": _row("store.turns:end", "committed", "done created completed - pending"),
-    "outbox.claimed": _row("bot.slack:Slack.post", "called", "done created completed - sending"),
-    "outbox.unstored": _row("store.outbox:mark_sent", "called", "done created completed - sending"),
-    "outbox.between_parts": _row(
+    "end.uncommitted": row("store.turns:end", "returned", "sent created running - -"),
+    "end.releasing": row("store.leases:release", "commit", "sent created running - -"),
+    "end.committed": row("store.turns:end", "committed", "done created completed - pending"),
+    "outbox.claimed": row("bot.slack:Slack.post", "called", "done created completed - sending"),
+    "outbox.unstored": row("store.outbox:mark_sent", "called", "done created completed - sending"),
+    "outbox.between_parts": row(
         "store.outbox:mark_sent", "committed", "done created completed - sent,pending,pending", LONG
     ),
-    "finish.stopped": _row(
+    "finish.stopped": row(
         "bot.slack:Slack.update", "called", "done created completed open sending", SLOW
     ),
-    "finish.unstored": _row(
+    "finish.unstored": row(
         "bot.slack:Slack.update", "returned", "done created completed open sending", SLOW
     ),
 }
 
 
-def _rows_of_the_table() -> set[str]:
-    return set(re.findall(r"^\| ([a-z]+\.[a-z_]+) \|", turns.__doc__ or "", re.MULTILINE))
-
-
 def test_the_table_and_the_tests_have_the_same_rows():
-    apart = {
-        name.removeprefix("test_").replace("__", ".")
-        for name in globals()
-        if name.startswith("test_") and "__" in name
-    }
-    assert apart | set(KILLED) == _rows_of_the_table()
-    assert not apart & set(KILLED)
+    apart = rows_with_tests_apart([*globals(), *vars(test_crash_decisions)])
+    killed = [*KILLED, *test_crash_decisions.KILLED]
+    assert apart | set(killed) == rows_of_the_table()
+    assert len(killed) == len(set(killed))
+    assert not apart & set(killed)
 
 
 # ------------------------------------------------------------------ what must hold afterwards
@@ -147,8 +126,6 @@ async def answered_once(fleet: Fleet, asked: Message) -> None:
     assert here.sent_texts() == [asked.text]
     assert [t["state"] for t in await here.turns()] == ["completed"]
     assert len(here.runtime.sessions()) == 1
-    confirmed = [e for e in _received(fleet) if e["type"] == "user.tool_confirmation"]
-    assert len(confirmed) == (1 if asked.text.startswith("!ask") else 0)
     streams = [m.streaming_state for m in here.slack.replies(asked.channel, asked.ts)]
     assert "in_progress" not in streams
     assert await here.rows("SELECT * FROM slack_outbox WHERE state <> 'sent'") == []
@@ -164,24 +141,7 @@ def _whole(fleet: Fleet, asked: Message) -> bool:
     seen = _said_in(fleet, asked)
     if asked.text == "hello":
         return seen == [ANSWER]
-    if asked.text.startswith("!ask"):
-        return len(seen) == 2 and "needs a person's approval" in seen[0]
     return re.sub(r"\s+", "", "".join(seen)) == re.sub(r"\s+", "", _words(asked.text))
-
-
-async def dead(process: Process) -> None:
-    assert await process.ended(30) == -signal.SIGKILL
-
-
-async def attempts_are_over(fleet: Fleet) -> None:
-    """Passes the time that an attempt to deliver may take, which nobody wants to wait for."""
-    await fleet.here.connection.execute(
-        "UPDATE slack_outbox SET deadline = now() - interval '1 second' WHERE state = 'sending'"
-    )
-
-
-async def ask(fleet: Fleet, text: str = "hello") -> Message:
-    return await fleet.here.slack.say("ada", fleet.here.slack.dm("ada"), text)
 
 
 async def spoken(fleet: Fleet, process: Process, asked: Message) -> None:
@@ -216,15 +176,15 @@ async def taken_over(fleet: Fleet, killed: Process, asked: Message) -> None:
 
 @pytest.mark.parametrize("name", list(KILLED))
 async def test_killed_at(fleet: Fleet, name: str):
-    row = KILLED[name]
-    if row.text.startswith("!slow"):
+    doomed = KILLED[name]
+    if doomed.text.startswith("!slow"):
         fleet.here.runtime.world.pace.set_rate(0)
-    first = await fleet.serve(point=row.point)
-    asked = await ask(fleet, row.text)
-    if row.text.startswith("!slow"):
+    first = await fleet.serve(point=doomed.point)
+    asked = await ask(fleet, doomed.text)
+    if doomed.text.startswith("!slow"):
         await spoken(fleet, first, asked)
     await dead(first)
-    assert await durable(fleet) == row.durable
+    assert await durable(fleet) == doomed.durable
     await taken_over(fleet, first, asked)
 
 

@@ -1,16 +1,19 @@
 """Random interleavings of people, replicas, faults and time, checked against a simple model.
 
-A failure names its seed and its steps. `pytest --hypothesis-seed=N` tries the same steps again; as
-they meet real sockets and a real database, they need not meet at the same moments, so that a rare
-failure may take a few tries to come back.
+A failure ends the run at once and says how to have the same steps again: the seed makes the
+examples, and `MODEL_ONLY` picks one of them. As they meet real sockets and a real database, they
+need not meet at the same moments, so that a rare failure may take a few tries to come back.
+`MODEL_EXAMPLES` and `MODEL_STEPS` make the long run longer or shorter.
 """
 
+import os
 import random
 import sys
-from collections.abc import Coroutine
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, cast
+from itertools import count
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings, strategies as st
@@ -20,127 +23,75 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from typing_extensions import override
 
 from bot import delivery, previewing
-from tests.chaos.machine import CHANNELS, PEOPLE, Machine
+from tests.chaos.machine import Machine
+from tests.chaos.model_steps import ANY_STEP, ASK, START, Step
 
-pytestmark = [pytest.mark.chaos, pytest.mark.long]
-
-_ANY = st.integers(0, 99)
-_PAUSE = st.sampled_from([0.0, 0.0, 0.01, 0.05, 0.3])
-_WORDS = st.sampled_from(["plain", "plain", "slow", "tool", "retrying", "ask"])
-_TWINS = st.sampled_from(["message_first", "mention_first", "together"])
-_TIMES = st.sampled_from([1, 1, 3])
-# An effect whose answer is lost is what most of the work is about.
-_LOST, _OTHER = ("drop_after", "error_after"), ("drop_before", "error_before", "ratelimit")
-_SLACK_FAULTS = [
-    *((kind, "chat.postMessage") for kind in _LOST * 4 + _OTHER),
-    *((kind, "chat.startStream") for kind in _LOST * 2 + _OTHER),
-    *((kind, method) for kind in _LOST for method in ("chat.update", "chat.stopStream")),
-    ("error_after", "chat.appendStream"),
-    ("ratelimit", "chat.update"),
-    ("error_before", "conversations.replies"),
-    ("stale", None),
-    ("duplicate", None),
-    ("reorder", None),
-]
-_AWAY = ("drop_before", "server_error", "unavailable", "rate_limit", "overloaded")
-_RUNTIME_FAULTS = [
-    *(("drop_after", route) for route in ("events.send", "sessions.create") * 4),
-    *((kind, route) for kind in _AWAY for route in ("events.send", "sessions.create")),
-    *(("stall", route) for route in ("events.send", "sessions.create", "events.list")),
-    *((kind, "events.list") for kind in ("drop_before", "unavailable")),
-    ("unavailable", "events.stream"),
-    ("cut_stream", "*"),
-    ("history_lag", "events.list"),
+pytestmark = [
+    pytest.mark.chaos,
+    # A replica that is killed while it connects to PostgreSQL closes nothing.
+    pytest.mark.filterwarnings(
+        "ignore:.*Connection.__del__:pytest.PytestUnraisableExceptionWarning"
+    ),
 ]
 
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What a `Machine` is to do, and how long the world then moves on before the next one."""
-
-    name: str
-    arguments: dict[str, Any]
-    pause: float
-
-    def __str__(self) -> str:
-        arguments = [f"{name}={value!r}" for name, value in self.arguments.items()]
-        return f"{self.name}({', '.join([*arguments, f'pause={self.pause}'])})"
+# The first examples of this seed reach most of what there is, also calls that people decide on.
+_FIXED_SEED = 7
 
 
-def _step(name: str, pause: st.SearchStrategy[float] = _PAUSE, **arguments: Any) -> Any:
-    return st.builds(Step, st.just(name), st.fixed_dictionaries(arguments), pause)
-
-
-_ASK = _step(
-    "ask",
-    where=st.sampled_from([*PEOPLE, *CHANNELS]),
-    words=_WORDS,
-    twins=_TWINS,
-    duplicate=st.sampled_from([0, 0, 1]),
-)
-# How often each is done, beside the others, and with what.
-_STEPS = [
-    (4, _ASK),
-    (6, _step("reply", which=_ANY, who=_ANY, words=_WORDS, mention=st.booleans())),
-    (2, _step("edit", which=_ANY, words=_WORDS, twins=_TWINS)),
-    (1, _step("delete", which=_ANY)),
-    (2, _step("halt", which=_ANY, button=st.booleans())),
-    (1, _step("redeliver", which=_ANY)),
-    (2, _step("start")),
-    (2, _step("kill", which=_ANY)),
-    (1, _step("stop", which=_ANY)),
-    (1, _step("route", which=_ANY)),
-    (1, _step("lose_leases")),
-    (4, _step("slack_fault", st.just(0.0), fault=st.sampled_from(_SLACK_FAULTS), times=_TIMES)),
-    (4, _step("runtime_fault", st.just(0.0), fault=st.sampled_from(_RUNTIME_FAULTS), times=_TIMES)),
-    (1, _step("hold")),
-    (2, _step("release")),
-    (2, _step("advance", seconds=st.sampled_from([0.3, 2.0, 10.0, 30.0]))),
-]
-_WEIGHED = [step for weight, step in _STEPS for _ in range(weight)]
+class Broken(BaseException):
+    """A promise is broken, or a step failed. Not an Exception: hypothesis would try it again."""
 
 
 class Interleaving(RuleBasedStateMachine):
     """One rule for all steps, so that they come as often as they are weighed."""
 
-    def __init__(self, postgres_dsn: str, template: str) -> None:
+    def __init__(self, postgres_dsn: str, template: str, numbers: "count[int]", only: int) -> None:
         super().__init__()
-        self._machine = Machine(postgres_dsn, template)
+        self._number = next(numbers)
+        wanted = only in (0, self._number)
+        self._machine = Machine(postgres_dsn, template) if wanted else None
         self._steps: list[str] = []
-        self._broken = False
+        self._wrong: list[str] = []
 
-    def _do(self, name: str, work: Coroutine[Any, Any, None], pause: float = 0.0) -> None:
-        self._steps.append(name)
-        try:
-            self._machine.do(work)
-            self._machine.do(self._machine.wait(pause))
-        except BaseException:
-            self._broken = True
-            raise
-
-    @initialize(count=st.integers(1, 2), asked=st.lists(_ASK, min_size=1, max_size=3))
-    def begin(self, count: int, asked: list[Step]) -> None:
-        for _ in range(count):
-            self._do("start", self._machine.start())
-        for one in asked:
+    @initialize(replicas=st.integers(1, 2), asked=st.lists(ASK, min_size=1, max_size=3))
+    def begin(self, replicas: int, asked: list[Step]) -> None:
+        for one in [START] * replicas + asked:
             self.step(one)
 
-    @rule(one=st.sampled_from(range(len(_WEIGHED))).flatmap(_WEIGHED.__getitem__))
+    @rule(one=ANY_STEP)
     def step(self, one: Step) -> None:
-        self._do(str(one), getattr(self._machine, one.name)(**one.arguments), one.pause)
+        self._steps.append(one.told())
+        if self._machine is None:
+            return
+        with self._telling():
+            self._machine.step(one.name, one.pause, **one.arguments)
 
-    # -------------------------------------------------------------- the end
-
+    @override
     def teardown(self) -> None:
+        if self._machine is None:
+            return
         try:
-            if not self._broken:
-                self._do("rest", self._machine.come_to_rest())
-                found = self._machine.do(self._machine.complaints())
-                assert not found, "\n".join([*found, "after: " + "; ".join(self._steps)])
+            with self._telling():
+                if not self._wrong and (found := self._machine.complaints()):
+                    raise self._told(*found)
         finally:
-            self._machine.close()
+            with self._telling():
+                self._machine.close()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            raise self._told(repr(error)) from error
+
+    def _told(self, *wrong: str) -> Broken:
+        self._wrong += wrong
+        what = "\n".join(self._wrong)
+        return Broken(f"example {self._number}: {what}\nafter: {'; '.join(self._steps)}")
 
 
 @pytest.fixture(autouse=True)
@@ -151,29 +102,54 @@ def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "_LOOKS_APART_SECONDS", 0.3)
 
 
-def _try(pytestconfig: pytest.Config, postgres_dsn: str, template: str, **limits: Any) -> None:
-    given = pytestconfig.getoption("--hypothesis-seed", default=None)
-    chosen = int(given) if given else random.SystemRandom().randrange(2**32)
-    sys.stdout.write(f"--hypothesis-seed={chosen}\n")
-    machine = seed(chosen)(partial(Interleaving, postgres_dsn, template))
-    run_state_machine_as_test(  # any callable that makes one will do
-        cast("type[RuleBasedStateMachine]", machine),
-        settings=settings(
+class Trial:
+    """Runs examples of a seed: `--hypothesis-seed`, else the one that is given."""
+
+    def __init__(self, config: pytest.Config, postgres_dsn: str, template: str) -> None:
+        self._given = config.getoption("--hypothesis-seed", default=None)
+        self._dsn, self._template = postgres_dsn, template
+
+    def run(self, name: str, otherwise: int, examples: int, steps: int) -> None:
+        """Fails with the seed and the example that broke a promise."""
+        chosen = int(self._given) if self._given else otherwise
+        sys.stdout.write(f"--hypothesis-seed={chosen}\n")
+        only = int(os.environ.get("MODEL_ONLY", "0"))
+        made = partial(Interleaving, self._dsn, self._template, count(1), only)
+        limits = settings(
             deadline=None,
             database=None,
-            print_blob=True,
+            max_examples=examples,
+            stateful_step_count=steps,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
-            **limits,
-        ),
-    )
+        )
+        try:
+            run_state_machine_as_test(  # any callable that makes one will do
+                cast("type[RuleBasedStateMachine]", seed(chosen)(made)), settings=limits
+            )
+        except Broken as broken:
+            number = str(broken).partition(":")[0].removeprefix("example ")
+            again = (
+                f"MODEL_ONLY={number} MODEL_EXAMPLES={examples} MODEL_STEPS={steps}"
+                f" pytest -n 0 {__file__}::{name} --hypothesis-seed={chosen}"
+            )
+            raise AssertionError(f"{broken}\nagain: {again}") from broken.__cause__
 
 
-@pytest.mark.timeout(300)
-def test_any_interleaving(pytestconfig: pytest.Config, postgres_dsn: str, template: str):
-    _try(pytestconfig, postgres_dsn, template, max_examples=12, stateful_step_count=15)
+@pytest.fixture
+def trial(pytestconfig: pytest.Config, postgres_dsn: str, template: str) -> Trial:
+    return Trial(pytestconfig, postgres_dsn, template)
 
 
+@pytest.mark.timeout(180)
+def test_some_interleavings(trial: Trial):
+    trial.run("test_some_interleavings", _FIXED_SEED, examples=5, steps=12)
+
+
+@pytest.mark.long
 @pytest.mark.timeout(7200)
-def test_many_interleavings(pytestconfig: pytest.Config, postgres_dsn: str, template: str):
-    _try(pytestconfig, postgres_dsn, template, max_examples=400, stateful_step_count=40)
+def test_many_interleavings(trial: Trial):
+    examples = int(os.environ.get("MODEL_EXAMPLES", "400"))
+    steps = int(os.environ.get("MODEL_STEPS", "40"))
+    chosen = random.SystemRandom().randrange(2**32)
+    trial.run("test_many_interleavings", chosen, examples, steps)

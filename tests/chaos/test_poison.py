@@ -1,13 +1,12 @@
 """An input that kills whoever takes it up: set aside after a few, with a notice, and the thread goes on."""
 
-import signal
-
 import pytest
 
 from bot.local.model import Message
 from router import notices
 from router.notices import Trouble
 from router.turns import run
+from tests.chaos.crashes import dead, requests_are_over
 from tests.chaos.points import Point
 from tests.chaos.processes import Fleet, Process
 
@@ -27,16 +26,16 @@ async def accepted(fleet: Fleet, text: str) -> Message:
 
 
 async def lease_is_over(fleet: Fleet) -> None:
-    """Passes the time for which the dead one holds the session, which nobody wants to wait for."""
+    """Passes the time for which the dead one holds the session, and the pause before another claim."""
     await fleet.here.connection.execute(
-        "UPDATE agent_sessions SET lease_expires_at = now() - interval '1 second'"
+        "UPDATE agent_sessions SET lease_expires_at = now() - interval '1 second', ready_at = now()"
         " WHERE lease_owner IS NOT NULL"
     )
 
 
 async def dies(fleet: Fleet, point: Point) -> Process:
     process = await fleet.serve(roles=WORKER, point=point)
-    assert await process.ended(30) == -signal.SIGKILL
+    await dead(process)
     await lease_is_over(fleet)
     return process
 
@@ -93,11 +92,3 @@ async def test_what_is_done_anew_by_each_process_that_dies_is_no_progress(fleet:
     (post,) = here.shown(asked.channel, asked.ts)
     assert post.startswith(notices.words(Trouble.CRASHED))
     assert here.sent_texts() == []
-
-
-async def requests_are_over(fleet: Fleet) -> None:
-    """Passes the time in which a request of the dead one could still be under way."""
-    await fleet.here.connection.execute(
-        "UPDATE session_inputs SET sending_deadline = now() - interval '1 minute'"
-        " WHERE state = 'sending'"
-    )
