@@ -11,8 +11,15 @@ import structlog
 
 from bot import cards
 from bot.cards import Card
-from bot.outcome import SlackLimited, SlackRefused, says_install_is_over
+from bot.outcome import (
+    SlackAway,
+    SlackLimited,
+    SlackRefused,
+    SlackUnclear,
+    says_install_is_over,
+)
 from bot.slack import Said, Slack
+from bot.surfaces import Surfaces
 from router.humans import CHANNEL
 from store import approvals, calls, database, escalations, installs, outbox, threads
 from store.database import Connection, Pool
@@ -22,6 +29,7 @@ from store.threads import Pin, Thread
 _log = structlog.get_logger(__name__)
 
 KINDS = frozenset({"card", "update"})
+_TROUBLE = (SlackAway, SlackLimited, SlackRefused, SlackUnclear)
 _PATIENCE = 5  # attempts
 _BEHIND_SECONDS = 0.3
 _TEXT = 1_000
@@ -45,20 +53,40 @@ class Carding:
     def __init__(self, pool: Pool, slack: Slack) -> None:
         self._pool = pool
         self._slack = slack
+        self._surfaces = Surfaces(slack)
 
     async def said(self, delivery: Delivery) -> Said | None:
         """The message of a card as it is now; None where there is nothing to be said any more.
 
         SlackLimited, for a while, where the words that led to it are still to be delivered.
         """
+        link = await self._link_back(delivery)
         async with database.borrow(self._pool) as connection:
             early = delivery.kind == "card" and delivery.attempts <= _PATIENCE
             if early and delivery.thread_ts and await outbox.any_reply_open(connection, delivery):
                 raise SlackLimited(_BEHIND_SECONDS)
-            card = await _card(connection, delivery)
+            card = await _card(connection, delivery, link)
         if card is None:
             return None
         return Said(delivery.channel_id, delivery.thread_ts, card.text[:_TEXT], card.blocks)
+
+    async def _link_back(self, delivery: Delivery) -> str | None:
+        """From a question's card in another channel to the thread where it was asked; best effort."""
+        body = delivery.body
+        if body["card"] != "escalation" or body.get("where") != CHANNEL:
+            return None
+        if delivery.session_id is None:
+            return None
+        async with database.borrow(self._pool) as connection:
+            agent_id = delivery.deployed_agent_id
+            home = await calls.place(connection, agent_id, delivery.session_id)
+        if home is None or home.thread_ts is None:
+            return None
+        try:
+            return await self._surfaces.permalink(home.install_id, home.channel_id, home.thread_ts)
+        except _TROUBLE as error:
+            _log.info("card.without_link", error=f"{type(error).__name__}: {error}")
+            return None
 
     async def update(self, delivery: Delivery, permit: Callable[[], Awaitable[None]]) -> str | None:
         """Writes a card anew; its ts, None where there is no message (any more) to be changed.
@@ -116,14 +144,14 @@ async def pin(connection: Connection, delivery: Delivery, ts: str | None) -> Non
     await threads.pin(connection, [Pin(thread, install.api_app_id, delivery.channel_id, ts)])
 
 
-async def _card(connection: Connection, delivery: Delivery) -> Card | None:
+async def _card(connection: Connection, delivery: Delivery, link: str | None) -> Card | None:
     body, agent = delivery.body, delivery.deployed_agent_id
     match body["card"]:
         case "approval":
             return await _approval(connection, agent, UUID(body["id"]), int(body["card_no"]))
         case "escalation":
             elsewhere = body.get("where") == CHANNEL
-            return await _escalation(connection, agent, UUID(body["id"]), elsewhere=elsewhere)
+            return await _escalation(connection, agent, UUID(body["id"]), link, elsewhere=elsewhere)
         case "waiting":
             if body.get("over"):
                 return cards.waited()
@@ -149,11 +177,16 @@ async def _approval(
 
 
 async def _escalation(
-    connection: Connection, agent_id: UUID, escalation_id: UUID, *, elsewhere: bool
+    connection: Connection,
+    agent_id: UUID,
+    escalation_id: UUID,
+    link: str | None,
+    *,
+    elsewhere: bool,
 ) -> Card | None:
     row = await escalations.get(connection, agent_id, escalation_id)
     if row is None:
         return None
     home = await calls.place(connection, agent_id, row.session_id) if elsewhere else None
     channel = home.channel_id if home is not None else None
-    return cards.escalation(row, channel, elsewhere=elsewhere)
+    return cards.escalation(row, channel, elsewhere=elsewhere, link=link)

@@ -156,11 +156,13 @@ def _confirm(remember: str) -> Json:
 # ------------------------------------------------------------------ escalations
 
 
-def escalation(row: Escalation, home: str | None, *, elsewhere: bool) -> Card:
+def escalation(
+    row: Escalation, home: str | None, *, elsewhere: bool, link: str | None = None
+) -> Card:
     """The card of a question as its row is now.
 
-    `home`: the channel of the thread where it was asked, None where that is not Slack; `elsewhere`:
-    this card stands in the escalation channel.
+    `home`: the channel of the thread where it was asked, None where that is not Slack, and the `link`
+    to it; `elsewhere`: this card stands in the escalation channel.
     """
     value = Ref("escalation", row.deployed_agent_id, row.id).opaque()
     text, hidden = folded(visible(row.context).strip())
@@ -170,7 +172,8 @@ def escalation(row: Escalation, home: str | None, *, elsewhere: bool) -> Card:
         blocks.append(section(text))
     if hidden or left:
         blocks.append(_more(hidden + left))
-    blocks += _answered(row) if row.state != "pending" else [_asks(row, home, elsewhere=elsewhere)]
+    origin = _origin(row, home, link) if elsewhere else ""
+    blocks += _answered(row, origin) if row.state != "pending" else [_asks(row, origin)]
     buttons = _answers(row, value) if row.state == "pending" else []
     if hidden or left:
         buttons.append(_button("escalation.view", "View all", value, "View the whole question"))
@@ -179,32 +182,32 @@ def escalation(row: Escalation, home: str | None, *, elsewhere: bool) -> Card:
     return Card(_asks_in_a_word(row), blocks)
 
 
-def _asks(row: Escalation, home: str | None, *, elsewhere: bool) -> Json:
+def _asks(row: Escalation, origin: str) -> Json:
     owner = deciders.called(row.policy.get("owner"), row.requesters)
     may = deciders.may(row.policy.get("who", ()), row.requesters)
     return context(
         f"{owner}: please answer." if owner else "",
         f"May answer: {may}, by a button or a reply in this thread.",
-        _origin(row, home) if elsewhere else "",
+        origin,
     )
 
 
-def _origin(row: Escalation, home: str | None) -> str:
+def _origin(row: Escalation, home: str | None, link: str | None) -> str:
     asked = ", ".join(filter(None, map(deciders.person, row.requesters[:5])))
-    place = f"Asked in {deciders.channel(home)}" if home else "Asked outside of Slack"
+    place = f"Asked in {deciders.thread(home, link)}" if home else "Asked outside of Slack"
     return f"{place}, for {asked}." if asked else f"{place}."
 
 
-def _answered(row: Escalation) -> list[Json]:
+def _answered(row: Escalation, origin: str) -> list[Json]:
     if row.state == "answered":
         says = done("Answered", row.decided_by, row.decided_at)
         answer = [section(f"Answer: {_short(row.answer)}")] if row.answer else []
-        return [*answer, context(f"{says}.")]
+        return [*answer, context(f"{says}.", origin)]
     if not (row.decided_by or {}).get("user"):
         says = done("Closed", row.decided_by, row.decided_at)
-        return [context(f"{says}: it needs no answer any more.")]
+        return [context(f"{says}: it needs no answer any more.", origin)]
     says = done("Closed without an answer", row.decided_by, row.decided_at)
-    return [context(f"{says}; the agent was told not to wait for one.")]
+    return [context(f"{says}; the agent was told not to wait for one.", origin)]
 
 
 def _asks_in_a_word(row: Escalation) -> str:

@@ -14,6 +14,7 @@ from bot.plain import Json
 _PERSON = re.compile(r"[UW][A-Z0-9]{1,30}")
 _GROUP = re.compile(r"S[A-Z0-9]{1,30}")
 _CHANNEL = re.compile(r"[CG][A-Z0-9]{1,30}")
+_LINK = re.compile(r"https://[a-z0-9.-]+/archives/[A-Za-z0-9/?=&._-]+")
 _NOT_A_LETTER = re.compile(r"[^\w .'()-]|_")
 _LONGEST_NAME = 60
 _MOST = 10
@@ -43,6 +44,13 @@ def person(user: str | None, name: str = "") -> str:
 def channel(channel_id: str) -> str:
     """A channel by its name; a direct message in words, since it has none."""
     return f"<#{channel_id}>" if _CHANNEL.fullmatch(channel_id) else "a direct message"
+
+
+def thread(channel_id: str, link: str | None) -> str:
+    """A thread, as a link of Slack's own where there is one; else the channel that it is in."""
+    if link and _LINK.fullmatch(link):
+        return f"<{link}|this thread>"
+    return channel(channel_id)
 
 
 def may(who: Sequence[str], requesters: Sequence[str]) -> str:

@@ -39,6 +39,8 @@ METHOD_SCOPES: dict[str, frozenset[str]] = {
     "chat.update": frozenset({"chat:write"}),
     # docs.slack.dev/reference/methods/chat.delete
     "chat.delete": frozenset({"chat:write"}),
+    # docs.slack.dev/reference/methods/chat.getPermalink
+    "chat.getPermalink": frozenset(),
     # docs.slack.dev/reference/methods/chat.startStream
     "chat.startStream": frozenset({"chat:write"}),
     # docs.slack.dev/reference/methods/chat.appendStream

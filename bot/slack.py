@@ -26,6 +26,7 @@ METHODS = frozenset(
         "chat.postEphemeral",
         "chat.update",
         "chat.delete",
+        "chat.getPermalink",
         "chat.startStream",
         "chat.appendStream",
         "chat.stopStream",

@@ -77,6 +77,14 @@ class Surfaces:
                 return False
         raise SlackUnclear("too many members")
 
+    async def permalink(self, install_id: UUID, channel_id: str, ts: str) -> str:
+        """Where a message is found (docs.slack.dev/reference/methods/chat.getPermalink)."""
+        self._slack.circuits.check(install_id)
+        answer = await self._ask(
+            LOOK_SECONDS, install_id, "chat_getPermalink", channel=channel_id, message_ts=ts
+        )
+        return str(answer.get("permalink") or "")
+
     async def record(self, install_id: UUID, user_id: str) -> dict[str, Any]:
         """Slack's record of a person, in time or not at all."""
         try:

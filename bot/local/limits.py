@@ -15,6 +15,7 @@ _PER_MINUTE = {
     "chat.postEphemeral": _TIER_4,
     "chat.update": _TIER_3,
     "chat.delete": _TIER_3,
+    "chat.getPermalink": _TIER_4,
     "chat.startStream": _TIER_2,
     "chat.appendStream": _TIER_4,
     "chat.stopStream": _TIER_2,

@@ -73,6 +73,7 @@ class WebApi:
             "conversations.replies": Method(reading.replies, "{kind}:history"),
             "conversations.history": Method(reading.history, "{kind}:history"),
             "conversations.info": Method(reading.info, "{kind}:read"),
+            "chat.getPermalink": Method(reading.permalink),
             "conversations.members": Method(reading.members, "{kind}:read"),
             "conversations.open": Method(reading.open, "{open}:write"),
             "users.info": Method(reading.user_info, "users:read"),

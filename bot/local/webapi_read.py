@@ -60,6 +60,18 @@ class Reading:
         messages = self._fresh(self._workspace.state.pick(channel.id, page), args)
         return self._listed(messages, args) | _more(page[-1] if start > low else "")
 
+    def permalink(self, args: Arguments) -> Json:
+        """chat.getPermalink: where a message is found on the web."""
+        channel = self._visible(args.need("channel"))
+        message = self._workspace.state.message(channel.id, args.need("message_ts"))
+        if message is None:
+            raise SlackError("message_not_found")
+        place = f"{channel.id}/p{message.ts.replace('.', '')}"
+        return {
+            "channel": channel.id,
+            "permalink": f"https://local-workspace.slack.com/archives/{place}",
+        }
+
     def info(self, args: Arguments) -> Json:
         """conversations.info."""
         channel = self._visible(args.text("channel"))

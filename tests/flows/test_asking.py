@@ -37,6 +37,7 @@ async def test_a_held_call_waits_for_a_person(here: World, verdict: Verdict, tol
         (row,) = await approvals_in(here, "pending", 1)
         await awaits_people(here)
         assert (await here.session())["status"] == "running"
+        await eventually(lambda: here.slack.shown_status(said.channel, said.ts) == "suspended")
         assert here.bot_posts(said.channel, said.ts)[0] == "This needs a confirmation."
         outcome = await door.approvals.decide(ref(row), verdict, clicker())
         assert outcome.kind == "decided"

@@ -18,7 +18,7 @@ from tests.flows.people import (
     ref,
     set_behaviour,
 )
-from tests.harness import World
+from tests.harness import World, shown
 from tests.support import eventually
 
 
@@ -73,6 +73,8 @@ async def test_a_question_stands_in_the_escalation_channel_too_and_a_reply_there
             for m in here.slack.history(here.slack.channels["general"])
             if m.user == here.slack.bot_user_id
         ]
+        root = asked.ts.replace(".", "")
+        assert f"/archives/{asked.channel}/p{root}|this thread>" in shown(card)
         await here.slack.say("grace", "general", "the red one", thread_ts=card.ts)
         answered = await question(here, "answered")
         await here.at_rest()

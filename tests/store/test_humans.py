@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from store import approvals, escalations
+from store import approvals, budgets, escalations, turns
 from store.approvals import Approval, NewApproval
 from store.database import Connection
 from store.escalations import Escalation, NewEscalation
@@ -175,3 +175,34 @@ async def test_people_are_called_once_for_each_time(db, on):
     assert await escalations.pinged(db, row, None)
     assert not await escalations.pinged(db, row, None)
     assert await escalations.due(db, 10) == []
+
+
+async def test_waiting_turns_are_looked_at_oldest_first_and_each_by_one(db, on, connect):
+    """No sooner again than asked for; one that somebody holds locked is left to them."""
+    waiting = []
+    for minutes in (1, 3, 2):
+        session = await factories.session(db, on, anthropic_session_id=f"sesn_{minutes}")
+        looked_at = _NOW - timedelta(minutes=minutes)
+        waiting.append(
+            await factories.turn(db, session, state="awaiting_human", looked_at=looked_at)
+        )
+    age = timedelta(seconds=90)
+    assert await turns.unread(db, age, 10) == 2
+    assert await turns.oldest_look(db) > timedelta(minutes=2.9)
+    other = await connect()
+    async with other.transaction():
+        (first,) = await turns.take_a_look(other, age, 1)
+        assert first.anthropic_session_id == "sesn_3"
+        (second,) = await turns.take_a_look(db, age, 2)
+        assert second.anthropic_session_id == "sesn_2"
+    assert await turns.take_a_look(db, age, 10) == []
+    assert await turns.oldest_look(db) < timedelta(minutes=1.9)
+
+
+async def test_the_looks_of_all_processes_keep_one_pace(db):
+    """So many a minute and no more, whoever asks; the burst is five."""
+    each = timedelta(seconds=1)
+    key = b"k" * 32
+    first = await budgets.take_some(db, key, "look", 5, each, each * 5)
+    second = await budgets.take_some(db, key, "look", 5, each, each * 5)
+    assert first.count + second.count in (5, 6)
