@@ -99,7 +99,7 @@ async def test_in_the_escalation_channel_a_card_is_answered_and_both_say_so(at: 
     row = await at.escalation(choices=("yes",), channel="C0RANDOM")
     card, there = await at.card(row), await at.card(row, ":channel")
     assert (there.channel, there.thread_ts) == ("C0RANDOM", None)
-    assert "Asked in <#C0GENERAL>, for <@U0ADA>." in str(there.blocks)
+    assert "|this thread>, for <@U0ADA>." in str(there.blocks)
     pin = await eventually(lambda: pinned(at))
     slack = at.here.slack
     key = f"{slack.api_app_id}:{slack.team_id}:C0RANDOM:{there.ts}"
