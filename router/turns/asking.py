@@ -48,7 +48,9 @@ async def ask(
     requesters = sorted({str(i.body["user"]) for i in asked if i.body and i.body.get("user")})
     async with appending(engine, holding) as append:
         await close_elsewhere(append, turn, seen)
-        asking = _Asking(append, holding, turn, requesters)
+        rows = await approvals.of_turn(append.connection, holding.held.deployed_agent_id, turn.id)
+        known = {row.runtime_event_id: row for row in rows}
+        asking = _Asking(append, holding, turn, requesters, known)
         for call in calls:
             await asking.about(call)
         if seen.is_behind():
@@ -103,11 +105,19 @@ async def _waits_for(append: Append, turn: Turn, calls: list[HeldCall]) -> human
 class _Asking:
     """The held calls of one pause, looked at one by one."""
 
-    def __init__(self, append: Append, holding: Holding, turn: Turn, requesters: list[str]) -> None:
+    def __init__(
+        self,
+        append: Append,
+        holding: Holding,
+        turn: Turn,
+        requesters: list[str],
+        known: dict[str, Approval],
+    ) -> None:
         self._append = append
         self._holding = holding
         self._turn = turn
         self._requesters = requesters
+        self._known = known
         self._grants: list[Grant] | None = None
 
     async def about(self, call: HeldCall) -> None:
@@ -126,15 +136,12 @@ class _Asking:
             await self._unserved(call)
 
     async def _approval(self, call: HeldCall) -> None:
-        connection, held = self._append.connection, self._append.held
-        rows = await approvals.of_turn(connection, held.deployed_agent_id, self._turn.id)
-        known = next((a for a in rows if a.runtime_event_id == call.event_id), None)
+        known = self._known.get(call.event_id)
         if known is None:
             await self._new(call)
         elif known.state == "void":
-            await deciding.renew(
-                connection, known, redaction.shown(call.arguments), redaction.digest(call.arguments)
-            )
+            arguments, digest = redaction.shown(call.arguments), redaction.digest(call.arguments)
+            await deciding.renew(self._append.connection, known, arguments, digest)
             self._append.wrote = True
 
     async def _new(self, call: HeldCall) -> None:
