@@ -74,6 +74,29 @@ async def test_seven_calls_are_decided_apart_though_five_are_named_at_a_time(her
     assert turn["state"] == "completed"
 
 
+@pytest.mark.parametrize(
+    ("word", "server", "closing"),
+    [
+        ("!ask linear.create_issue", "linear", "create_issue was allowed and ran."),
+        ("!ask sub bash", None, "bash was allowed and ran."),
+    ],
+    ids=["mcp", "subagent"],
+)
+async def test_calls_of_servers_and_subagents_are_asked_about_alike(
+    here: World, word: str, server: str | None, closing: str
+):
+    async with here.app(), doors(here) as door:
+        said = await here.slack.say("ada", "general", f"@threadline {word}")
+        (row,) = await approvals_in(here, "pending", 1)
+        assert row.server == server
+        await awaits_people(here)
+        await door.approvals.decide(ref(row), "allow", clicker())
+        await approvals_in(here, "confirmed", 1)
+        await here.at_rest()
+        assert here.bot_posts(said.channel, said.ts)[-1].endswith(closing)
+    assert len(confirmations(here)) == 1
+
+
 async def test_two_decisions_at_once_are_one(here: World):
     async with here.app(), doors(here) as door:
         await here.slack.say("ada", "general", "@threadline !ask")
