@@ -16,7 +16,6 @@ from tests.store import factories
 from tests.store.factories import Ground
 
 BY = {"origin": "slack", "user": "U1", "name": "Ada", "team": "T1"}
-_NOW = datetime.now(UTC)
 
 
 async def _asked(db: Connection, on: Ground, **changes: Any) -> tuple[Held, Approval]:
@@ -179,13 +178,11 @@ async def test_people_are_called_once_for_each_time(db, on):
 
 async def test_waiting_turns_are_looked_at_oldest_first_and_each_by_one(db, on, connect):
     """No sooner again than asked for; one that somebody holds locked is left to them."""
-    waiting = []
+    now = datetime.now(UTC)
     for minutes in (1, 3, 2):
         session = await factories.session(db, on, anthropic_session_id=f"sesn_{minutes}")
-        looked_at = _NOW - timedelta(minutes=minutes)
-        waiting.append(
-            await factories.turn(db, session, state="awaiting_human", looked_at=looked_at)
-        )
+        looked_at = now - timedelta(minutes=minutes)
+        await factories.turn(db, session, state="awaiting_human", looked_at=looked_at)
     age = timedelta(seconds=90)
     assert await turns.unread(db, age, 10) == 2
     assert await turns.oldest_look(db) > timedelta(minutes=2.9)
