@@ -26,7 +26,7 @@ CHANGED_COURSE = (
 
 
 class Approvals:
-    """Reads and decides. `on_ready` hears of sessions to go on, `on_notice` of cards to write.
+    """Decides. `on_ready` hears of sessions to go on, `on_notice` of cards to write.
 
     Every method raises the database's errors: then nothing is known, and asking again does no harm.
     """
@@ -35,28 +35,6 @@ class Approvals:
         self._pool = pool
         self._on_ready = on_ready
         self._on_notice = on_notice
-
-    async def find(self, ref: Ref) -> tuple[Approval, list[dict[str, Any]]] | None:
-        """The approval and who is for it so far; None if there is none of that name."""
-        async with database.within(self._pool, _SECONDS) as connection:
-            found = await approvals.get(connection, ref.deployed_agent_id, ref.id)
-            return (found, await approvals.voters(connection, found)) if found else None
-
-    async def viewed(self, ref: Ref, who: Clicker) -> Approval | None:
-        """Writes down that somebody looked at the whole call."""
-        async with database.within(self._pool, _SECONDS) as connection, connection.transaction():
-            found = await approvals.get(connection, ref.deployed_agent_id, ref.id)
-            if found is not None:
-                await humans.record(connection, found, "viewed", who.actor)
-            return found
-
-    async def objection(self, ref: Ref, who: Clicker) -> str | None:
-        """Why this person may not decide, as far as can be said before they do."""
-        async with database.within(self._pool, _SECONDS) as connection:
-            found = await approvals.get(connection, ref.deployed_agent_id, ref.id)
-        if found is None:
-            return "unknown"
-        return policy.objection(found.policy["who"], found.requesters, who.standing)
 
     async def decide(
         self,

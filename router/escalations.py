@@ -15,7 +15,7 @@ _ANSWER = 10_000
 
 
 class Escalations:
-    """Reads and answers. `on_ready` hears of sessions to go on, `on_notice` of cards to write.
+    """Takes answers. `on_ready` hears of sessions to go on, `on_notice` of cards to write.
 
     Every method raises the database's errors: then nothing is known, and asking again does no harm.
     """
@@ -24,11 +24,6 @@ class Escalations:
         self._pool = pool
         self._on_ready = on_ready
         self._on_notice = on_notice
-
-    async def find(self, ref: Ref) -> Escalation | None:
-        """The question; None if there is none of that name."""
-        async with database.within(self._pool, _SECONDS) as connection:
-            return await escalations.get(connection, ref.deployed_agent_id, ref.id)
 
     async def answer(self, ref: Ref, text: str, who: Clicker) -> Outcome:
         """Takes an answer; the first one counts. It goes to the agent with the name of who gave it."""

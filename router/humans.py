@@ -88,11 +88,6 @@ class Ref:
         return cls(_KINDS[raw[1]], agent, row, int.from_bytes(raw[34:]))
 
 
-def ref_of(asked: Asked) -> Ref:
-    """The name of what was asked, on its newest card."""
-    return Ref(kind_of(asked), asked.deployed_agent_id, asked.id, card_of(asked))
-
-
 def kind_of(asked: Asked) -> Kind:
     """Which of the two it is."""
     return "approval" if isinstance(asked, Approval) else "escalation"
