@@ -52,6 +52,7 @@ _SHARES = {Need.DOUBT: 1.0, Need.RECOVERY: 0.9, Need.LIVE: 0.6, Need.VIEW: 0.3}
 # than their permits were given. A small burst costs a long line of waiters least.
 _LIMITS: dict[Kind, Limit] = {"read": Limit(1180, 100), "create": Limit(295, 45)}
 _BLOCK = 6  # while permits are short so many are waited for before PostgreSQL is asked again
+_LONG_LINE = 20  # about a second of all reads: who waits much longer may die with its process first
 _MOST_REST_SECONDS = 1.0
 _WITHOUT_RETRY_AFTER_SECONDS = 1.0
 
@@ -69,6 +70,10 @@ class Budget:
     async def take(self, kind: Kind, need: Need) -> None:
         """Returns with one permit, however long that takes. Never call it with a connection."""
         await self._lines[kind].permit(need)
+
+    def room(self, kind: Kind) -> int:
+        """How many more may stand in line here before waiting there is no use to anybody."""
+        return self._lines[kind].room
 
     async def empty(self, kind: Kind, retry_after: float | None) -> None:
         """The runtime said 429: nobody makes such a request before then."""
@@ -102,6 +107,10 @@ class _Line:
         self._asker: _Waiter | None = None
         self._resting_for: Need | None = None
         self._more_urgent = asyncio.Event()
+
+    @property
+    def room(self) -> int:
+        return max(0, _LONG_LINE - sum(map(len, self._waiting.values())))
 
     async def permit(self, need: Need) -> None:
         mine = _Waiter(need)

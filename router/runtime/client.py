@@ -9,6 +9,7 @@ permits; a send never does (platform.claude.com/docs/en/managed-agents/reference
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -291,6 +292,10 @@ class Runtime:
             raise RuntimeUnclear("the stream was not opened in time") from late
 
     # -------------------------------------------------------------- permits
+
+    def room(self, kind: Kind) -> int:
+        """How many more requests may wait for their permits here before it gets crowded."""
+        return self._budget.room(kind) if self._budget is not None else sys.maxsize
 
     async def _permit(self, kind: Kind, need: Need) -> None:
         if self._budget is not None:

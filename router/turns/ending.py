@@ -284,7 +284,7 @@ async def wait_for_runtime(engine: Engine, holding: Holding, error: RuntimeFailu
 
 
 async def wait_for_more(engine: Engine, holding: Holding, seconds: float) -> None:
-    """More messages may come that are to be answered together: we look again a little later."""
+    """It is too early to begin: more messages may come, or many wait already. We look again later."""
     async with appending(engine, holding) as append:
         await append.release(wait=seconds)
 

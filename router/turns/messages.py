@@ -61,6 +61,11 @@ class Messages:
         return [i for i in self._mine.values() if i.kind in sending.MESSAGES]
 
     @property
+    def urgent(self) -> bool:
+        """Whether somebody decided something, or wants it stopped: that goes past every line."""
+        return any(i.kind in sending.SIDE for i in self._mine.values())
+
+    @property
     def asked(self) -> list[Input]:
         """Those that are the turn's."""
         return [i for i in self.all if i.turn_id]

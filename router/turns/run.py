@@ -21,6 +21,7 @@ import asyncio
 
 import structlog
 
+from router import clock
 from router.behaviour import behaviour_of
 from router.errors import (
     RuntimeAway,
@@ -45,6 +46,7 @@ _log = structlog.get_logger(__name__)
 _BARREN_CLAIMS = 5
 _MOST_COLLECTING = 10  # times its quiet time
 _LOST_STREAMS = 4
+_CROWDED_SECONDS = 1.0
 _RUNS = "session.status_running"
 _FRAGMENTS = frozenset({"event_start", "event_delta"})
 _DECISIVE = frozenset(
@@ -115,8 +117,20 @@ class Runner:
             await ending.wait_for_agent(self._engine, self._holding, waiting[0])
         elif idle and (seconds := await self._collecting()) > 0:
             await ending.wait_for_more(self._engine, self._holding, seconds)
+        elif self._crowded() and not self._messages.urgent:
+            await ending.wait_for_more(
+                self._engine, self._holding, clock.jittered(_CROWDED_SECONDS)
+            )
+            self._working, self._rest = idle, "processing"
         else:
             await self._converse(agent)
+
+    def _crowded(self) -> bool:
+        """Whether the permits that the turn begins with are waited for by many: no lease waits too."""
+        room = self._engine.runtime.room
+        return room("read") == 0 or (
+            self._held.anthropic_session_id is None and room("create") == 0
+        )
 
     async def _collecting(self) -> float:
         """How long to wait for more messages that are to be answered together; bounded for all."""

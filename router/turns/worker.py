@@ -154,11 +154,15 @@ class Worker:
     # -------------------------------------------------------------- loops
 
     async def _sweep(self) -> None:
-        free = self._capacity - len(self._live)
+        """As many as there is room for, also where they wait for the runtime's permits.
+
+        A holder that only waits would die with its process again and again, and pass for poison.
+        """
+        free = min(self._capacity - len(self._live), self._engine.runtime.room("read"), 100)
         if free <= 0:
             return
         async with database.borrow(self._engine.pool) as connection:
-            self.offer(await leases.ready(connection, uuid4(), min(free, 100)))
+            self.offer(await leases.ready(connection, uuid4(), free))
 
     async def _renew(self) -> None:
         by_agent: defaultdict[UUID, list[Ready]] = defaultdict(list)

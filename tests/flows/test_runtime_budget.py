@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bot.app import App
 from bot.local.model import Message
 from router.runtime import budget, client
 from router.runtime.budget import Limit
@@ -171,6 +172,88 @@ async def spent(here: World) -> float:
         burst,
     )
     return seconds
+
+
+# ------------------------------------------------------------------ a long line
+
+
+_MAY_READ = "UPDATE runtime_budgets SET spent_until = now() WHERE kind = 'read'"
+_CROWD = 25
+
+
+async def begun(here: World) -> Message:
+    """A first turn, so that there is a budget to spend; then nothing can be read any more."""
+    async with here.app():
+        asked = await ask(here, "hello")
+        await here.answers(asked.channel, asked.ts, 1)
+    await here.connection.execute(_NO_READS)
+    return asked
+
+
+async def crowd(here: World, app: App) -> None:
+    """So many people speak, each in a thread of their own, that the line for reads is long."""
+    for n in range(_CROWD):
+        await ask(here, f"message {n}")
+    await eventually(lambda: app.worker._engine.runtime.room("read") == 0)
+
+
+async def looked_at(here: World, ts: str) -> dict[str, Any] | None:
+    """The session once it was claimed and given back."""
+    rows = await here.rows("SELECT * FROM agent_sessions WHERE slack_thread_ts = $1", ts)
+    return next((dict(r) for r in rows if r["lease_epoch"] and r["lease_owner"] is None), None)
+
+
+async def test_no_lease_waits_where_too_many_wait_already(here: World):
+    await begun(here)
+    async with here.app() as app:
+        await crowd(here, app)
+        for n in range(_CROWD):
+            late = await ask(here, f"late {n}")
+            session = await eventually(partial(looked_at, here, late.ts))
+            # given back and not lost, so that it never passes for poison
+            assert session["barren_claims"] == 0
+        await here.connection.execute(_MAY_READ)
+        await eventually(lambda: completed(here), 40)
+
+
+async def completed(here: World) -> bool:
+    states = [turn["state"] for turn in await here.turns()]
+    return states == ["completed"] * (2 * _CROWD + 1)
+
+
+async def test_who_was_sent_away_from_a_long_line_sees_that_there_is_work(here: World, monkeypatch):
+    async with here.app():
+        with monkeypatch.context() as patch:
+            patch.setattr(budget, "_LONG_LINE", 0)
+            asked = await ask(here, "hello")
+            await eventually(
+                lambda: here.slack.shown_status(asked.channel, asked.ts) == "processing"
+            )
+            assert not here.runtime.sessions()
+        assert await here.answers(asked.channel, asked.ts, 1) == ['You said: "hello"']
+    assert here.slack.shown_status(asked.channel, asked.ts) == "active"
+
+
+async def test_a_stop_goes_past_a_long_line(here: World, monkeypatch):
+    """Also where nobody holds the turn: it is claimed, and what it reads has permits of its own."""
+    await begun(here)
+    here.runtime.hold()
+    await here.connection.execute(_MAY_READ)
+    async with here.app():
+        asked = await ask(here, "a long answer")
+        await eventually(here.runtime.held)
+    await here.connection.execute(_NO_READS)
+    await here.connection.execute("UPDATE agent_sessions SET ready_at = now() + interval '1 hour'")
+    async with here.app() as app:
+        await crowd(here, app)
+        monkeypatch.setitem(budget._SHARES, budget.Need.RECOVERY, 2000.0)
+        await here.slack.say("ada", asked.channel, "stop", thread_ts=asked.ts)
+        await eventually(lambda: "user.interrupt" in told(here))
+
+
+def told(here: World) -> list[str]:
+    ids = [session["id"] for session in here.runtime.sessions()]
+    return [event["type"] for one in ids for event in here.runtime.received(one)]
 
 
 # ------------------------------------------------------------------ what is read
