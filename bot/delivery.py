@@ -13,7 +13,7 @@ repeated. While Slack does not answer for an install, few ask (bot.circuit).
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TypeAlias
@@ -21,23 +21,23 @@ from uuid import uuid4
 
 import structlog
 
-from bot import carding, doubles, edits
+from bot import carding, doubles
 from bot.budget import Budgets
 from bot.carding import Carding
 from bot.circuit import SlackResting
+from bot.finishing import UPDATE, UPDATE_WITHIN_SECONDS, Finishing
 from bot.outcome import (
     SlackAway,
     SlackLimited,
     SlackRefused,
     SlackUnclear,
-    says_install_is_over,
 )
-from bot.saying import plainly, said_of, steps_of
+from bot.saying import plainly, said_of
 from bot.slack import CALL_SECONDS, Said, Slack
 from router import clock
 from router.clock import Backoff
 from router.loops import Stop, every
-from router.ports import Status, Step
+from router.ports import Status
 from store import database, outbox, turns
 from store.database import Connection, Pool
 from store.outbox import Delivery, Due
@@ -51,13 +51,10 @@ _BACKOFF = Backoff(first=1.0, most=60.0)
 _WRITE_AGAIN = Backoff(first=0.1, most=2.0)
 _WRITE_SECONDS = 5.0
 _STATUS_SECONDS = 3.0
-_POST, _UPDATE = "chat.postMessage", "chat.update"
+_POST = "chat.postMessage"
 _REPLIES, _HISTORY = "conversations.replies", "conversations.history"
 _SET_STATUS = "agents.sessions.setStatus"
 _NO_PERMIT_SECONDS = 1.0
-_UPDATE_WITHIN_SECONDS = 10.0  # after the stop, which would cost another permit
-_STILL_STREAMING = "streaming_state_conflict"
-_CONFLICTS = 5
 _PATIENCE_SECONDS = 3.0
 _FIRST_LOOK = 2  # the attempt after the only post
 _BAD_BLOCKS = frozenset(
@@ -106,6 +103,7 @@ class Deliverer:
         self._alarm = asyncio.Event()
         self._busy: set[Due] = set()
         self._carding = Carding(pool, slack)
+        self._finishing = Finishing(pool, slack, self._permit)
 
     def wake(self) -> None:
         """Looks at the outbox now."""
@@ -248,14 +246,14 @@ class Deliverer:
             await self._react(delivery)
             return _Made(None)
         if delivery.kind == "update":
-            permit = partial(self._permit, delivery, _UPDATE, within=_UPDATE_WITHIN_SECONDS)
+            permit = partial(self._permit, delivery, UPDATE, within=UPDATE_WITHIN_SECONDS)
             return _Made(await self._carding.update(delivery, permit))
         is_card = delivery.kind == "card"
         said = await self._carding.said(delivery) if is_card else said_of(delivery)
         if said is None:
             return _Made(None)
         shown = delivery.body.get("ts")
-        if shown and await self._finish(delivery, said, str(shown)):
+        if shown and await self._finishing.finish(delivery, said, str(shown)):
             return _Made(str(shown))
         if delivery.kind == "private":
             await self._tell(delivery, said)
@@ -271,88 +269,6 @@ class Deliverer:
         if delivery.unclear and left < CALL_SECONDS:
             raise SlackUnclear("reading back took too long")
         return _Made(await self._post(delivery, said), twice=delivery.unclear)
-
-    async def _finish(self, delivery: Delivery, said: Said, ts: str) -> bool:
-        """Ends a preview and puts the exact text into its message; doing it again changes nothing.
-
-        False where that message does not take it, or might lose it again, or stands above an earlier
-        part of the answer: it is taken away, and the text is to be posted.
-        """
-        install_id, body = delivery.install_id, delivery.body
-        if body["fate"] == "stand":
-            ending = self._unmark if body.get("edited") else self._stop
-            await ending(delivery, ts, steps_of(delivery))
-            return True
-        if body["streaming"]:
-            await self._stop(delivery, ts)
-        if body["fate"] == "go":
-            await self._take_away(delivery, ts)
-            return True
-        if body.get("in_doubt") or await self._is_overtaken(delivery, ts):
-            await self._take_away(delivery, ts)
-            return False
-        await self._permit(delivery, _UPDATE, within=_UPDATE_WITHIN_SECONDS)
-        try:
-            await self._slack.update(install_id, said, ts)
-        except SlackRefused as refused:
-            if says_install_is_over(refused.error):
-                raise
-            if refused.error == _STILL_STREAMING and delivery.attempts <= _CONFLICTS:
-                await self._stop(delivery, ts)
-                raise SlackLimited(_NO_PERMIT_SECONDS) from refused
-            _log.warning(
-                "delivery.afresh", delivery_id=str(delivery.delivery_id), error=refused.error
-            )
-            await self._take_away(delivery, ts)
-            return False
-        return True
-
-    async def _is_overtaken(self, delivery: Delivery, ts: str) -> bool:
-        """Whether the part before was posted afresh, and so stands below this one's preview."""
-        turn, _, part = delivery.effect_key.rpartition(":")
-        if part == "0":
-            return False
-        async with database.borrow(self._pool) as connection:
-            before = await outbox.ts_of(connection, delivery, f"{turn}:{int(part) - 1}")
-        return before is not None and before > ts
-
-    async def _stop(self, delivery: Delivery, ts: str, steps: tuple[Step, ...] = ()) -> None:
-        """Ends the stream where Slack lets us: its message is changed or left all the same."""
-        await self._permit(delivery, "chat.stopStream")
-        try:
-            await self._slack.stop_stream(delivery.install_id, delivery.channel_id, ts, steps)
-        except SlackRefused as refused:
-            if says_install_is_over(refused.error):
-                raise
-            _log.info("delivery.not_stopped", ts=ts, error=refused.error)
-            if steps:
-                await self._stop(delivery, ts)
-
-    async def _unmark(self, delivery: Delivery, ts: str, steps: tuple[Step, ...]) -> None:
-        """Leaves an edited preview as it stands, without the mark that more was to come.
-
-        What it shows is kept nowhere but in Slack.
-        """
-        await self._permit(delivery, _UPDATE, within=_UPDATE_WITHIN_SECONDS)
-        try:
-            shown = await self._slack.read(
-                delivery.install_id, delivery.channel_id, str(delivery.thread_ts), ts
-            )
-            if shown is not None:
-                left = replace(shown, blocks=edits.at_rest(shown.blocks or [], steps))
-                await self._slack.update(delivery.install_id, left, ts)
-        except SlackRefused as refused:
-            if says_install_is_over(refused.error):
-                raise
-            _log.warning("preview.left", ts=ts, error=refused.error)
-
-    async def _take_away(self, delivery: Delivery, ts: str) -> None:
-        try:
-            await self._slack.delete(delivery.install_id, delivery.channel_id, ts)
-        except SlackRefused as refused:
-            if says_install_is_over(refused.error):
-                raise
-            _log.warning("preview.left", ts=ts, error=refused.error)
 
     async def _permit(
         self, delivery: Delivery, method: str, channel: str = "", *, within: float = 0.0

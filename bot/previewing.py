@@ -130,7 +130,7 @@ class SlackPreviews:
         thread = _thread(held)
         try:
             if not edited:
-                await self.slack.stop_stream(thread.install_id, thread.channel_id, ts)
+                await self.slack.stop_stream(thread.install_id, (thread.channel_id, ts))
             await self.slack.delete(thread.install_id, thread.channel_id, ts)
         except _TROUBLE as error:
             _log.warning("preview.left", ts=ts, error=f"{type(error).__name__}: {error}")

@@ -141,7 +141,7 @@ class Streamed:
 
     async def end(self, ts: str) -> None:
         """Stops the stream."""
-        await self._slack.stop_stream(self._thread.install_id, self._thread.channel_id, ts)
+        await self._slack.stop_stream(self._thread.install_id, (self._thread.channel_id, ts))
 
     def closed(self, text: str, begin: int) -> None:
         """Goes on in a new message, behind the last blank line of the old one."""

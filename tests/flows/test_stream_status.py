@@ -1,0 +1,23 @@
+"""What the thread shows once a stream is over: stopping one takes every other status away."""
+
+import pytest
+
+from bot import previewing
+from tests.flows.people import approvals_in
+from tests.flows.streams import STOP, ask, messages, quicken
+from tests.harness import World
+from tests.support import eventually
+
+
+async def test_a_stream_that_ends_late_leaves_the_thread_waiting_for_people(
+    here: World, monkeypatch: pytest.MonkeyPatch
+):
+    quicken(monkeypatch)
+    monkeypatch.setattr(previewing, "_START_AFTER_SECONDS", 0.0)
+    here.slack.fault("stall_before", method=STOP, seconds=1.0)
+    async with here.app():
+        asked = await ask(here, "!ask slow")
+        await approvals_in(here, "pending", 1)
+        await eventually(lambda: [c for c in here.slack.calls if c.method == STOP])
+        assert messages(here, asked)[0].streaming_state == "completed"
+        assert here.slack.shown_status(asked.channel, asked.ts) == "suspended"
