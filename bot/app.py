@@ -17,10 +17,12 @@ from bot.budget import Budgets
 from bot.conversation import SlackConversation
 from bot.delivery import Deliverer
 from bot.doubles import Doubles
+from bot.home_reading import HomeReader
+from bot.homes import Homes
 from bot.http import Operations, SlackRoute, application
 from bot.ingress import Ingress
 from bot.install import InstallBook
-from bot.interactions import Interactions
+from bot.interactions import Heard, Interactions
 from bot.metrics import Metrics
 from bot.outcome import SlackAway, SlackLimited, SlackRefused, SlackUnclear
 from bot.previewing import SlackPreviews
@@ -169,21 +171,29 @@ class _Built:
         self.worker = Worker(self.engine, ground.leases, owner=owner, capacity=_LIVE_TURNS)
         self.wakes = Wakes(config.dsn, self._heard)
         self.intake = Intake(ground.ack_pool, self._ready, self.delivery.wake)
+        self.homes = self._homes(budgets)
         self.interactions = Interactions(
             ground.ack_pool,
             self._doors(),
             Surfaces(ground.slack),
             self.conversation.standings,
-            self.delivery.wake,
+            Heard(self.delivery.wake, self.homes.pressed),
         )
         self.ingress = Ingress(
             ground.book,
             self.intake,
             self.interactions,
+            self.homes,
             self.metrics,
             api_url=config.settings.slack_api_url,
         )
         self.socket = self._socket()
+
+    def _homes(self, budgets: Budgets) -> Homes:
+        """What people see who look at the app: read from the pool that no 200 waits for."""
+        pool, surfaces = self._ground.pool, Surfaces(self._ground.slack)
+        reader = HomeReader(pool, self._ground.book, surfaces, self.conversation)
+        return Homes(pool, surfaces, budgets, reader)
 
     def _doors(self) -> tuple[Approvals, Escalations]:
         """The doors by which people decide, the same for everybody who asks."""
@@ -216,6 +226,7 @@ class _Built:
         yield self.wakes.run(stop)
         if "ingress" in roles:
             yield self.intake.run(stop)
+            yield self.homes.run(stop)
             yield every(sweep, self.intake.move_unclaimed, stop)
         if self.socket is not None:
             yield self.socket.run(stop)

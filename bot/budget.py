@@ -51,6 +51,8 @@ _TIERS = {
     "conversations.replies": Tier(47, 17),  # an app that Slack limits to one says 429 and waits
     "conversations.history": Tier(47, 17),
     "agents.sessions.setStatus": Tier(47, 17),
+    "views.publish": Tier(94, 34),
+    "assistant.threads.setSuggestedPrompts": Tier(94, 34),
     "reactions.add": Tier(19, 8),  # of 50: each is to be removed again
     "reactions.remove": Tier(19, 8),
 }

@@ -157,12 +157,18 @@ def _confirm(remember: str) -> Json:
 
 
 def escalation(
-    row: Escalation, home: str | None, *, elsewhere: bool, link: str | None = None
+    row: Escalation,
+    home: str | None,
+    *,
+    elsewhere: bool,
+    link: str | None = None,
+    in_thread: bool = True,
 ) -> Card:
     """The card of a question as its row is now.
 
     `home`: the channel of the thread where it was asked, None where that is not Slack, and the `link`
-    to it; `elsewhere`: this card stands in the escalation channel.
+    to it; `elsewhere`: this card stands in the escalation channel; `in_thread`: what is said below it
+    answers it.
     """
     value = Ref("escalation", row.deployed_agent_id, row.id).opaque()
     text, hidden = folded(visible(row.context).strip())
@@ -173,7 +179,10 @@ def escalation(
     if hidden or left:
         blocks.append(_more(hidden + left))
     origin = _origin(row, home, link) if elsewhere else ""
-    blocks += _answered(row, origin) if row.state != "pending" else [_asks(row, origin)]
+    if row.state == "pending":
+        blocks.append(_asks(row, origin, in_thread=in_thread))
+    else:
+        blocks += _answered(row, origin)
     buttons = _answers(row, value) if row.state == "pending" else []
     if hidden or left:
         buttons.append(_button("escalation.view", "View all", value, "View the whole question"))
@@ -182,12 +191,12 @@ def escalation(
     return Card(_asks_in_a_word(row), blocks)
 
 
-def _asks(row: Escalation, origin: str) -> Json:
+def _asks(row: Escalation, origin: str, *, in_thread: bool) -> Json:
     owner = deciders.called(row.policy.get("owner"), row.requesters)
     may = deciders.may(row.policy.get("who", ()), row.requesters)
     return context(
         f"{owner}: please answer." if owner else "",
-        f"May answer: {may}, by a button or a reply in this thread.",
+        f"May answer: {may}{', by a button or a reply in this thread' if in_thread else ''}.",
         origin,
     )
 

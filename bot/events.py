@@ -9,6 +9,7 @@ from typing import get_args
 
 from bot.incoming import (
     ChannelType,
+    HomeOpened,
     Ignored,
     IgnoredReason,
     InstallChange,
@@ -31,6 +32,7 @@ from bot.payload import Json, object_of, part, tenant_of, text_of, timestamp
 __all__ = [
     "HANDLED_EVENTS",
     "IGNORED_REASONS",
+    "HomeOpened",
     "Ignored",
     "IgnoredReason",
     "InstallChange",
@@ -351,6 +353,17 @@ def _joined(body: Json, event: Json, install: InstallIdentity) -> SlackJoined | 
     return SlackJoined(**_place(body, event, post, install), user_id=text_of(event, "inviter"))
 
 
+def _home_opened(_body: Json, event: Json, install: InstallIdentity) -> HomeOpened | Ignored:
+    """docs.slack.dev/reference/events/app_home_opened; who looks is found out when it is answered."""
+    user = text_of(event, "user")
+    if user is None:
+        raise Unreadable("a home that nobody opened")
+    if user == install.bot_user_id:
+        return _OWN_MESSAGE
+    messages = event.get("tab") == "messages"
+    return HomeOpened("messages" if messages else "home", user, text_of(event, "channel"))
+
+
 # ------------------------------------------------------------------------------ the install's own end
 
 
@@ -392,6 +405,7 @@ _SUBTYPES: dict[str, _Rule] = {
 _RULES: dict[str, _Rule] = {
     "message": _message,
     "app_mention": _said,
+    "app_home_opened": _home_opened,
     "agent_session_stopped": _stopped,
     "agent_session_title_changed": _renamed,
     "member_joined_channel": _joined,

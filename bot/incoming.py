@@ -185,6 +185,15 @@ class SlackJoined(_Post):
 
 
 @dataclass(frozen=True, slots=True)
+class HomeOpened:
+    """A person looks at our app: at its home tab, or at the messages of their direct message."""
+
+    tab: Literal["home", "messages"]
+    user_id: str
+    channel_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class InstallChange:
     """The app was removed, or the bot's token revoked."""
 
@@ -195,7 +204,7 @@ class InstallChange:
 
 
 SlackGesture = SlackMessage | SlackDelete | SlackStop | SlackRename | SlackJoined | Stranger
-SlackEvent = SlackGesture | InstallChange
+SlackEvent = SlackGesture | InstallChange | HomeOpened
 
 
 def _known(cls: type[_Post], data: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import events, presses
 from bot.events import (
+    HomeOpened,
     Ignored,
     InstallChange,
     SlackDelete,
@@ -33,6 +34,7 @@ from bot.events import (
     Stranger,
     Unreadable,
 )
+from bot.homes import Homes
 from bot.incoming import Tenant
 from bot.install import InstallBook, KnownInstall
 from bot.interactions import Done, Interactions
@@ -90,6 +92,7 @@ class Ingress:
         book: InstallBook,
         intake: Intake,
         interactions: Interactions,
+        homes: Homes,
         metrics: Metrics,
         *,
         api_url: str,
@@ -97,6 +100,7 @@ class Ingress:
         self._book = book
         self._intake = intake
         self._interactions = interactions
+        self._homes = homes
         self._metrics = metrics
         with _without_slack_variables():
             self._bolt = AsyncApp(
@@ -158,6 +162,9 @@ class Ingress:
                 self._count("ignored", event.reason)
             case InstallChange():
                 await self._end_install(event)
+            case HomeOpened():
+                self._homes.opened(install.row.id, event)
+                self._count("home", event.tab)
             case _:
                 outcome = await self._intake.accept(arrival_of(event, install))
                 self._count(outcome.kind, outcome.reason or "")

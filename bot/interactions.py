@@ -53,6 +53,14 @@ class Done:
     answer: Json | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Who hears afterwards: of notes to deliver, and of people whose home tab is to be shown anew."""
+
+    on_notice: Callable[[], None]
+    on_home: Callable[[UUID, str], None]
+
+
 class Interactions:
     """Takes interactions. Raises the database's errors: then it is not known what was decided."""
 
@@ -62,13 +70,13 @@ class Interactions:
         doors: tuple[Approvals, Escalations],
         surfaces: Surfaces,
         standings: Standings,
-        on_notice: Callable[[], None],
+        heard: Heard,
     ) -> None:
         self._pool = pool
         self._approvals, self._escalations = doors
         self._surfaces = surfaces
         self._standings = standings
-        self._on_notice = on_notice
+        self._heard = heard
 
     async def take(self, body: Json, install: KnownInstall) -> Done:
         """What becomes of an interaction of this install. Raises Unreadable for a broken one."""
@@ -82,6 +90,8 @@ class Interactions:
                 done = await self._submitted(found, install)
             case _:
                 assert_never(found)
+        if found.home:
+            self._heard.on_home(install.row.id, found.user_id)
         _log.info(
             "interaction.taken",
             action=found.action if isinstance(found, Press) else found.form,
@@ -94,9 +104,12 @@ class Interactions:
     # -------------------------------------------------------------- buttons
 
     async def _pressed(self, press: Press, install: KnownInstall) -> Done:
+        if press.action == "home.refresh":
+            return Done("shown", "home")
         if press.action == "course.change":
             return await self._change_course(press, install)
-        proven = await proving.of_press(self._pool, press, install)
+        prove = proving.of_home if press.home else proving.of_press
+        proven = await prove(self._pool, press, install)
         if proven is None:
             return await self._unproven(press, install)
         match press.action:
@@ -137,8 +150,13 @@ class Interactions:
         return await self._told(press, outcome, waiting.place)
 
     async def _view(self, press: Press, proven: Proven) -> Done:
-        """Shows all of it, to anybody who sees the card; who looked is written down first."""
+        """Shows all of it, to anybody who sees the card; who looked is written down first.
+
+        A home tab is shown by us and not by a channel, so there it is for those who may decide.
+        """
         asked = proven.asked
+        if proven.from_home and (refused := await self._judged(press, proven)):
+            return await self._told(press, refused, proven.place)
         nobody = Standing(press.user_id, press.user_id, known=False)
         await self._record(asked, "viewed", _actor(press, nobody))
         view = modals.call(asked) if isinstance(asked, Approval) else modals.question(asked)
@@ -166,11 +184,17 @@ class Interactions:
 
     async def _refused(self, press: Press, proven: Proven) -> Outcome | None:
         """The refusal of somebody who is known not to be allowed, written down; else None."""
+        outcome = await self._judged(press, proven)
+        return None if outcome is None or outcome.why == "unknown" else outcome
+
+    async def _judged(self, press: Press, proven: Proven) -> Outcome | None:
+        """The refusal of somebody who is not known to be allowed; written down if that is known."""
         who = await self._clicker(press, proven)
         why = policy.objection(proven.who, proven.asked.requesters, who.standing)
-        if why is None or not who.standing.known:
+        if why is None:
             return None
-        await self._record(proven.asked, "refused", who.actor, why)
+        if who.standing.known:
+            await self._record(proven.asked, "refused", who.actor, why)
         return Outcome("refused", proven.asked, why)
 
     async def _submitted(self, form: Submission, install: KnownInstall) -> Done:
@@ -207,18 +231,30 @@ class Interactions:
     # -------------------------------------------------------------- people
 
     async def _clicker(self, of: Press | Submission, proven: Proven) -> Clicker:
-        person = await self._person(of, proven.place, proven.who)
+        """Who acts; on a home tab as what they are where they may decide, if there is such a place."""
+        person = await self._person(of, proven.place, proven.who, proven.not_in)
+        for place in proven.others:
+            if policy.objection(proven.who, proven.asked.requesters, person) is None:
+                break
+            person = await self._person(of, place, proven.who, proven.not_in)
         return Clicker(_actor(of, person), person)
 
-    async def _person(self, of: Press | Submission, place: Place, rules: list[str]) -> Standing:
+    async def _person(
+        self,
+        of: Press | Submission,
+        place: Place,
+        rules: list[str],
+        not_in: frozenset[str] = frozenset(),
+    ) -> Standing:
         """What they are there. Whether they belong to the channel only where that counts."""
         private = isinstance(of, Press) and of.inside
+        settled = private or "channel" not in rules or place.channel_id in not_in
         return await self._standings.of(
             place.install_id,
             place.channel_id,
             of.user_id,
             policy.groups_of(rules),
-            inside=private if private or "channel" not in rules else None,
+            inside=private if settled else None,
         )
 
     async def _record(self, asked: Asked, action: str, actor: Actor, why: str = "") -> None:
@@ -229,12 +265,17 @@ class Interactions:
 
     async def _told(self, press: Press, outcome: Outcome, place: Place) -> Done:
         """Tells the person what their card will not."""
-        if (note := notes.note_of(outcome, press.user_id)) is not None:
+        if (note := notes.note_of(outcome, press.user_id)) is None:
+            return Done(outcome.kind, outcome.why)
+        if press.home:
+            await self._open(press, place.install_id, notes.refusal(outcome))
+        else:
             await self._say(press, note, place)
         return Done(outcome.kind, outcome.why)
 
     async def _not_opened(self, press: Press, proven: Proven) -> Done:
-        await self._say(press, Note(Trouble.FORM_NOT_OPENED, proven.asked.id), proven.place)
+        if not press.home:  # where only another window could say that none was opened
+            await self._say(press, Note(Trouble.FORM_NOT_OPENED, proven.asked.id), proven.place)
         return Done("refused", "not_opened")
 
     async def _unproven(self, press: Press, install: KnownInstall) -> Done:
@@ -246,6 +287,9 @@ class Interactions:
             channel=press.channel_id,
             ts=press.message_ts,
         )
+        if press.home:
+            await self._open(press, install.row.id, notes.unproven())
+            return Done("refused", "unproven")
         place = notes.nowhere(press, install)
         await self._say(press, Note(Trouble.NO_SUCH_CARD, new_id()), place)
         return Done("refused", "unproven")
@@ -254,7 +298,7 @@ class Interactions:
         there = replace(place, thread_ts=press.thread_ts)
         async with database.within(self._pool, _SECONDS) as connection:
             await outbox.add(connection, there, [notes.effect(note, press)])
-        self._on_notice()
+        self._heard.on_notice()
 
     async def excuse(self, body: Json) -> Done | None:
         """Tells somebody that it is not known whether their wish was taken; None if that fails too.

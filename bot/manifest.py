@@ -7,6 +7,8 @@ _HISTORY = frozenset({"channels:history", "groups:history", "im:history", "mpim:
 EVENT_SCOPES: dict[str, frozenset[str]] = {
     # docs.slack.dev/reference/events/app_mention
     "app_mention": frozenset({"app_mentions:read"}),
+    # docs.slack.dev/reference/events/app_home_opened
+    "app_home_opened": frozenset(),
     # docs.slack.dev/reference/events/message.im
     "message.im": frozenset({"im:history"}),
     # docs.slack.dev/reference/events/message.channels
@@ -67,6 +69,10 @@ METHOD_SCOPES: dict[str, frozenset[str]] = {
     "views.open": frozenset(),
     # docs.slack.dev/reference/methods/views.update
     "views.update": frozenset(),
+    # docs.slack.dev/reference/methods/views.publish
+    "views.publish": frozenset(),
+    # docs.slack.dev/reference/methods/assistant.threads.setSuggestedPrompts
+    "assistant.threads.setSuggestedPrompts": frozenset({"assistant:write"}),
     # docs.slack.dev/reference/methods/agents.sessions.setStatus
     "agents.sessions.setStatus": frozenset({"chat:write"}),
 }

@@ -24,18 +24,22 @@ INTERACTIONS = frozenset(
 )
 _ACTION = re.compile(
     r"approval\.(allow|deny|remember|view|again)|course\.change|"
-    r"escalation\.(answer|cancel|view|choose\.[0-9])"
+    r"escalation\.(answer|cancel|view|choose\.[0-9])|home\.refresh"
 )
 _INPUTS = {modals.DENY: modals.REASON, modals.ANSWER: modals.TEXT}
+_ONLY_AT_HOME = frozenset({"home.refresh"})
 _LONGEST_VALUE = 200
 _PRIVATE = ("directmessage", "privategroup")
+HOME = "threadline.home"  # the callback_id of our home tab
+FROM_HOME = "@home"  # at the end of what a form carries that was opened there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Press:
     """A button of ours was pressed. `ours`: in a message that our own bot wrote.
 
-    `inside`: the place lets nobody look in who does not belong to it.
+    `inside`: the place lets nobody look in who does not belong to it. `home`: on the person's home
+    tab, which is no channel and no message.
     """
 
     action: str
@@ -49,6 +53,7 @@ class Press:
     inside: bool
     trigger_id: str
     action_ts: str
+    home: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,11 @@ class Submission:
     team_id: str | None
     field: str
     text: str
+
+    @property
+    def home(self) -> bool:
+        """Whether it was opened on the person's home tab."""
+        return self.value.endswith(FROM_HOME)
 
 
 def is_interaction(body: Json) -> bool:
@@ -88,6 +98,10 @@ def _pressed(body: Json, install: InstallIdentity) -> Press | Ignored:
     if action is None:
         return Ignored("interaction", "block_actions")
     container = part(body, "container")
+    if container.get("type") == "view":
+        return _pressed_at_home(body, action, install)
+    if action["action_id"] in _ONLY_AT_HOME:
+        return Ignored("interaction", "block_actions")
     channel, message = part(body, "channel"), part(body, "message")
     channel_id = _needed(container, "channel_id")
     if (text_of(channel, "id") or channel_id) != channel_id:
@@ -105,6 +119,28 @@ def _pressed(body: Json, install: InstallIdentity) -> Press | Ignored:
         inside=channel_id[:1] in ("D", "G") or text_of(channel, "name") in _PRIVATE,
         trigger_id=text_of(body, "trigger_id") or "",
         action_ts=timestamp(action.get("action_ts")),
+    )
+
+
+def _pressed_at_home(body: Json, action: Json, install: InstallIdentity) -> Press | Ignored:
+    """Ignored in any other view, and in the home of another app."""
+    view = part(body, "view")
+    ours = text_of(view, "app_id") in (None, install.api_app_id)
+    if (view.get("type"), view.get("callback_id"), ours) != ("home", HOME, True):
+        return Ignored("interaction", "block_actions")
+    return Press(
+        action=str(action["action_id"]),
+        value=text_of(action, "value") or "",
+        user_id=_needed(part(body, "user"), "id"),
+        team_id=text_of(part(body, "user"), "team_id"),
+        channel_id="",
+        message_ts="",
+        thread_ts=None,
+        ours=True,
+        inside=False,
+        trigger_id=text_of(body, "trigger_id") or "",
+        action_ts=timestamp(action.get("action_ts")),
+        home=True,
     )
 
 

@@ -9,10 +9,10 @@ from uuid import UUID
 
 from bot import cards
 from bot.install import KnownInstall
-from bot.presses import Press, Submission
+from bot.presses import FROM_HOME, Press, Submission
 from router import humans
 from router.humans import CHANNEL, Asked, Ref
-from store import approvals, calls, database, escalations, outbox
+from store import approvals, calls, database, escalations, homes, outbox
 from store.database import Connection, Pool
 from store.escalations import Escalation
 from store.outbox import Place
@@ -22,12 +22,19 @@ _SECONDS = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """What a press or a form is about, and where its card stands."""
+    """What a press or a form is about, and where its card stands.
+
+    `from_home`: pressed on somebody's home tab, so that its cards stand in `others` as well as in
+    `place`; `not_in`: the direct messages among these that are not that person's.
+    """
 
     ref: Ref
     asked: Asked
     place: Place
     rest: str = ""
+    from_home: bool = False
+    others: tuple[Place, ...] = ()
+    not_in: frozenset[str] = frozenset()
 
     @property
     def who(self) -> list[str]:
@@ -67,13 +74,50 @@ async def of_press(pool: Pool, press: Press, install: KnownInstall) -> Proven | 
     return None
 
 
+async def of_home(pool: Pool, press: Press, install: KnownInstall) -> Proven | None:
+    """What was pressed on a home tab of ours, as Slack says; None where this install has no card."""
+    value, _, rest = press.value.partition(":")
+    ref = _ref(value, press.action.partition(".")[0])
+    if ref is None:
+        return None
+    async with database.within(pool, _SECONDS) as connection:
+        return await _at_home(connection, ref, rest, press.user_id, install)
+
+
+async def _at_home(
+    connection: Connection, ref: Ref, rest: str, user_id: str, install: KnownInstall
+) -> Proven | None:
+    asked = await _asked(connection, ref, install)
+    if asked is None:
+        return None
+    found = [place for place, _ in await _places(connection, asked)]
+    here = [place for place in found if place.install_id == install.row.id]
+    if not here:
+        return None
+    direct = {place.channel_id for place in here if place.channel_id.startswith("D")}
+    if direct and await homes.whose(connection, ref.deployed_agent_id, asked.session_id) == user_id:
+        direct = set()
+    first, *others = here
+    return Proven(
+        ref,
+        asked,
+        first,
+        rest,
+        from_home=True,
+        others=tuple(others),
+        not_in=frozenset(direct),
+    )
+
+
 async def of_form(pool: Pool, form: Submission, install: KnownInstall) -> Proven | None:
     """What a form is about; where it was opened was proven then, and its metadata is ours."""
-    value, _, where = form.value.partition(":")
+    value, _, where = form.value.removesuffix(FROM_HOME).partition(":")
     ref = _ref(value, form.form.partition(".")[0])
     if ref is None:
         return None
     async with database.within(pool, _SECONDS) as connection:
+        if form.home:
+            return await _at_home(connection, ref, "", form.user_id, install)
         asked = await _asked(connection, ref, install)
         places = await _places(connection, asked) if asked is not None else []
     for place, name in places:
@@ -84,6 +128,8 @@ async def of_form(pool: Pool, form: Submission, install: KnownInstall) -> Proven
 
 def metadata(proven: Proven) -> str:
     """What a form about it carries."""
+    if proven.from_home:
+        return proven.ref.opaque() + FROM_HOME
     return proven.ref.opaque() + (CHANNEL if proven.is_elsewhere else "")
 
 

@@ -15,34 +15,7 @@ from bot.circuit import Circuits
 from bot.install import InstallBook
 from bot.outcome import TOKEN_REVOKED, SlackRefused, call
 from router import clock
-from router.ports import Step
-
-# Every Web API method that the bot calls; the manifest's scopes follow from it.
-METHODS = frozenset(
-    {
-        "auth.test",
-        "bots.info",
-        "chat.postMessage",
-        "chat.postEphemeral",
-        "chat.update",
-        "chat.delete",
-        "chat.getPermalink",
-        "chat.startStream",
-        "chat.appendStream",
-        "chat.stopStream",
-        "conversations.history",
-        "conversations.info",
-        "conversations.members",
-        "conversations.replies",
-        "reactions.add",
-        "reactions.remove",
-        "usergroups.users.list",
-        "users.info",
-        "views.open",
-        "views.update",
-        "agents.sessions.setStatus",
-    }
-)
+from router.ports import Status, Step
 
 CALL_SECONDS = 5.0
 _METADATA_EVENT = "threadline_delivery"
@@ -257,16 +230,20 @@ class Slack:
         )
 
     async def stop_stream(
-        self, install_id: UUID, channel_id: str, ts: str, steps: tuple[Step, ...] = ()
+        self,
+        install_id: UUID,
+        stream: tuple[str, str],
+        steps: tuple[Step, ...] = (),
+        rests: Status = "active",
     ) -> None:
-        """Ends a stream, its steps standing as told; one that has ended already is as good.
+        """Ends a stream, steps and status standing as told; one that has ended is as good.
 
         docs.slack.dev/reference/methods/chat.stopStream
         """
-        chunks = _chunks("", steps) or None
+        ends = {"chunks": _chunks("", steps) or None, "session_status": rests}
         try:
             await self._stream(
-                install_id, "chat_stopStream", channel=channel_id, ts=ts, chunks=chunks
+                install_id, "chat_stopStream", channel=stream[0], ts=stream[1], **ends
             )
         except SlackRefused as refused:
             if refused.error not in _STREAM_IS_OVER:

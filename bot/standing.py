@@ -82,7 +82,7 @@ class Standings:
 
         All questions go at once, so that it takes no longer than the slowest of them.
         """
-        if channel_id.startswith("D"):
+        if inside is None and channel_id.startswith("D"):
             inside = True
         try:
             return await self._found_out(install_id, channel_id, user_id, groups, inside)

@@ -1,4 +1,4 @@
-"""Slack's methods around what people press: forms, and what a person is in a place.
+"""Slack's methods around what people press: forms, homes, and what a person is in a place.
 
 Whoever pressed waits, and a trigger lives 3 s (docs.slack.dev/interactivity/handling-user-interaction),
 so every call has a short deadline of its own; past it the call is SlackUnclear.
@@ -13,6 +13,7 @@ from bot.slack import Slack
 
 LOOK_SECONDS = 0.8
 _OPEN_SECONDS = 2.0
+_SHOW_SECONDS = 4.0  # nobody's trigger waits for it
 _PAGE = 1_000
 _MOST_PAGES = 20
 _NO_SUCH_GROUP = frozenset({"no_such_subteam", "subteam_not_found"})
@@ -37,6 +38,37 @@ class Surfaces:
     async def update(self, install_id: UUID, view_id: str, view: dict[str, Any]) -> None:
         """Shows something else in a form (docs.slack.dev/reference/methods/views.update)."""
         await self._ask(_OPEN_SECONDS, install_id, "views_update", view_id=view_id, view=view)
+
+    async def publish(self, install_id: UUID, user_id: str, view: dict[str, Any]) -> None:
+        """Shows a person's home tab (docs.slack.dev/reference/methods/views.publish)."""
+        self._slack.circuits.check(install_id)
+        await self._ask(_SHOW_SECONDS, install_id, "views_publish", user_id=user_id, view=view)
+
+    async def suggest(
+        self, install_id: UUID, channel_id: str, title: str | None, prompts: list[dict[str, str]]
+    ) -> None:
+        """Sets what a direct message suggests to say; without `thread_ts`, which agents may not give.
+
+        docs.slack.dev/reference/methods/assistant.threads.setSuggestedPrompts
+        """
+        self._slack.circuits.check(install_id)
+        await self._ask(
+            _SHOW_SECONDS,
+            install_id,
+            "assistant_threads_setSuggestedPrompts",
+            channel_id=channel_id,
+            prompts=prompts,
+            title=title,
+        )
+
+    async def address(self, install_id: UUID) -> str:
+        """Where the install's workspace is on the web, with a slash at the end.
+
+        docs.slack.dev/reference/methods/auth.test
+        """
+        self._slack.circuits.check(install_id)
+        answer = await self._ask(LOOK_SECONDS, install_id, "auth_test")
+        return str(answer.get("url") or "")
 
     async def in_group(self, install_id: UUID, group: str) -> frozenset[str]:
         """Who is in a user group; nobody where it is gone or disabled.

@@ -486,6 +486,8 @@ CREATE INDEX agent_sessions_live ON public.agent_sessions USING btree (deployed_
 
 CREATE UNIQUE INDEX agent_sessions_one_per_thread ON public.agent_sessions USING btree (deployed_agent_id, slack_conversation_key) WHERE (slack_conversation_key IS NOT NULL);
 
+CREATE INDEX agent_sessions_person ON public.agent_sessions USING btree (slack_install_id, created_by, created_at) WHERE (slack_install_id IS NOT NULL);
+
 CREATE INDEX agent_sessions_ready ON public.agent_sessions USING btree (ready_at) WHERE (ready_at IS NOT NULL);
 
 CREATE INDEX agent_turns_awaiting ON public.agent_turns USING btree (looked_at) WHERE (state = 'awaiting_human'::text);

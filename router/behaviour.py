@@ -17,6 +17,11 @@ Who = Annotated[
     ),
 ]
 _MOST_MINUTES = 60 * 24 * 30
+# Four: docs.slack.dev/reference/methods/assistant.threads.setSuggestedPrompts. It names no lengths:
+# a title is a button's, a message one that chat.postMessage recommends.
+_MOST_PROMPTS = 4
+_PROMPT_TITLE = 75
+_PROMPT_MESSAGE = 4_000
 
 _log = structlog.get_logger(__name__)
 
@@ -83,6 +88,19 @@ class Escalations(BaseModel):
         return timedelta(minutes=self.ping_minutes[pings])
 
 
+class Prompt(BaseModel):
+    """Something that a newcomer can say with one press: what they read, and what is then said."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=_PROMPT_TITLE)
+    ]
+    message: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=_PROMPT_MESSAGE)
+    ]
+
+
 class Behaviour(BaseModel):
     """What holds in one place."""
 
@@ -102,6 +120,10 @@ class Behaviour(BaseModel):
     """Who decides on the calls that the agent may not make by itself."""
     escalations: Escalations = Escalations()
     """Who answers the agent's questions."""
+    prompts: tuple[Prompt, ...] = Field(default=(), max_length=_MOST_PROMPTS)
+    """What the agent's direct message suggests to say."""
+    greeting: Annotated[str, StringConstraints(max_length=_PROMPT_TITLE)] | None = None
+    """The words above these suggestions."""
 
 
 class AgentSettings(Behaviour):

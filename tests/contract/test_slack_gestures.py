@@ -166,7 +166,7 @@ class TestOwnPayloads:
             (p.dm("x", subtype="channel_join"), "noise_subtype"),
             (p.dm("x", subtype="assistant_app_thread"), "noise_subtype"),
             (p.dm("x", subtype="message_replied"), "message_replied"),
-            (p.app_event("app_home_opened"), "event_type_unused"),
+            (p.app_event("app_context_changed"), "event_type_unused"),
             (p.app_event("tokens_revoked", tokens={"oauth": ["U1"]}), "user_token_revoked"),
             ({"type": "app_rate_limited", "team_id": p.TEAM}, "rate_limited"),
             ({"type": "url_verification", "challenge": "c"}, "url_verification"),

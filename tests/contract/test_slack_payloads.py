@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bot.events import (
+    HomeOpened,
     Ignored,
     InstallChange,
     InstallIdentity,
@@ -69,7 +70,11 @@ EXPECTED: dict[str, Recorded] = {
         ),
     ),
     "app_context_changed--docs-example.json": ignored("T123ABC456", UNUSED, "app_context_changed"),
-    "app_home_opened--messages-tab.json": ignored("T111", UNUSED, "app_home_opened"),
+    "app_home_opened--messages-tab.json": Recorded(
+        "T111",
+        HomeOpened,
+        shows=(("tab", "messages"), ("user_id", "W222"), ("channel_id", "D111")),
+    ),
     "app_mention--authorizations.json": turn(
         "T_INSTALLED", "W111", "A111:T_INSTALLED:C111:1595926230.009600", "Hi there!"
     ),

@@ -5,11 +5,13 @@ from decimal import Decimal
 
 import pytest
 
-from router.behaviour import AgentSettings, Behaviour, behaviour_of
+from router.behaviour import AgentSettings, Behaviour, Prompt, behaviour_of
 from router.errors import ConfigurationError
 from router.turns.footer import line, under
 from store.outbox import Effect
 from store.usage import Usage
+
+_PROMPT = '{"title": " Plan ", "message": "!tool"}'
 
 
 def test_a_channel_overrides_only_what_it_names():
@@ -32,6 +34,18 @@ def test_without_settings_messages_wait_and_answers_are_streamed():
     )
 
 
+def test_prompts_are_kept_in_order_and_a_channel_has_its_own():
+    own = '{"title": "Here", "message": "!echo here"}'
+    settings = AgentSettings.parse(
+        f'{{"greeting": "Hello", "prompts": [{_PROMPT}, {own}],'
+        f' "channels": {{"D1": {{"prompts": [{own}]}}}}}}'
+    )
+    here, there = Prompt(title="Plan", message="!tool"), Prompt(title="Here", message="!echo here")
+    assert (settings.at(None).greeting, settings.at(None).prompts) == ("Hello", (here, there))
+    stored = behaviour_of(settings.stored(), "D1")
+    assert (stored.greeting, stored.prompts) == ("Hello", (there,))
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -40,6 +54,15 @@ def test_without_settings_messages_wait_and_answers_are_streamed():
         ('{"collect_seconds": 0}', "collect_seconds: "),
         ('{"mentions": "groups"}', "mentions: Input should be 'none', 'people' or 'all'"),
         ('{"channels": {"C1": {"foot": 1}}}', "channels.C1.foot: Extra inputs"),
+        ('{"prompts": [{"title": "x"}]}', "prompts.0.message: Field required"),
+        ('{"prompts": [{"title": " ", "message": "y"}]}', "prompts.0.title: String should have"),
+        (f'{{"prompts": [{{"title": "{"x" * 76}", "message": "y"}}]}}', "prompts.0.title: String"),
+        (
+            f'{{"prompts": [{{"title": "x", "message": "{"y" * 4001}"}}]}}',
+            "prompts.0.message: Stri",
+        ),
+        (f'{{"prompts": [{", ".join([_PROMPT] * 5)}]}}', "prompts: Tuple should have at most 4"),
+        ('{"greeting": 7}', "greeting: Input should be a valid string"),
         ("[]", "settings: "),
         ("{", "settings: Invalid JSON"),
     ],

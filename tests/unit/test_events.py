@@ -8,6 +8,7 @@ from hypothesis import given, settings, strategies as st
 from bot.events import (
     HANDLED_EVENTS,
     IGNORED_REASONS,
+    HomeOpened,
     Ignored,
     SlackDelete,
     SlackMessage,
@@ -209,6 +210,20 @@ def test_the_key_is_the_installs_whatever_the_envelope_says():
     found = parse(payload, p.INSTALL)
     assert isinstance(found, SlackMessage)
     assert found.conversation_key.startswith(f"{p.APP}:{p.TEAM}:")
+
+
+def opened(**event: object) -> object:
+    told = {"type": "app_home_opened", "user": p.ANN, "channel": "D1", "tab": "home"} | event
+    return parse(p.envelope({k: v for k, v in told.items() if v is not None}), p.INSTALL)
+
+
+def test_who_looks_at_our_app_is_told_by_its_tab():
+    assert opened() == opened(tab=None) == HomeOpened("home", p.ANN, "D1")
+    assert opened(tab="messages") == HomeOpened("messages", p.ANN, "D1")
+    assert opened(channel=None) == HomeOpened("home", p.ANN, None)
+    assert opened(user=p.BOT) == Ignored("own_message")
+    with pytest.raises(Unreadable):
+        opened(user=None)
 
 
 def test_every_subscription_is_an_event_that_is_read():

@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from bot import presses
 from bot.incoming import Ignored, InstallIdentity, Unreadable
@@ -134,6 +134,39 @@ def test_a_click_of_ours_without_what_slack_always_sends_is_unreadable(change: d
         parse(body | change, INSTALL)
 
 
+def at_home(action_id: str, value: str = "AQ", **view: Any) -> dict[str, Any]:
+    """A click on the home tab, as a recorded one in a modal would be there."""
+    body = with_button(recorded("socket--interactive-block_actions.json"), action_id, value)
+    for name in ("channel", "message"):
+        body.pop(name, None)
+    shown = {"id": "V1", "type": "home", "callback_id": presses.HOME, "app_id": "A111"} | view
+    return body | {"container": {"type": "view", "view_id": "V1"}, "view": shown}
+
+
+@pytest.mark.parametrize("action", ["approval.allow", "escalation.choose.3", "home.refresh"])
+def test_a_click_on_the_home_tab_is_in_no_channel(action: str):
+    found = parse(at_home(action), INSTALL)
+    assert isinstance(found, Press)
+    assert (found.home, found.action, found.user_id) == (True, action, "U111")
+    assert (found.channel_id, found.message_ts, found.inside) == ("", "", False)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [{"type": "modal"}, {"callback_id": "another"}, {"app_id": "A999"}, {"callback_id": None}],
+    ids=str,
+)
+def test_a_click_in_another_view_is_ignored(view: dict[str, Any]):
+    assert parse(at_home("approval.allow", **view), INSTALL) == Ignored(
+        "interaction", "block_actions"
+    )
+
+
+def test_a_message_has_no_button_of_the_home_tab():
+    body = with_button(recorded("socket--interactive-block_actions.json"), "home.refresh")
+    assert parse(body, INSTALL) == Ignored("interaction", "block_actions")
+
+
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
     lambda inner: (
@@ -148,6 +181,7 @@ JUNK = st.recursive(
 )
 
 
+@settings(deadline=None)  # two cores may be shared
 @given(
     st.sampled_from(sorted(presses.INTERACTIONS)),
     st.dictionaries(st.sampled_from(["user", "container", "channel", "actions", "view"]), JUNK),

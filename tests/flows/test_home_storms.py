@@ -1,0 +1,165 @@
+"""Homes opened again and again, by many at once, and while Slack does not take what it is given."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bot import budget, homes
+from router import clock
+from router.clock import Backoff
+from tests.flows.asked import Asking, asking
+from tests.flows.homes import becomes, crafted, opened, publishes, shows, value
+from tests.flows.people import set_behaviour
+from tests.harness import World
+from tests.support import eventually
+
+
+@pytest.fixture
+async def at(here: World) -> AsyncIterator[Asking]:
+    async with asking(here) as made:
+        yield made
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who opens their home again need not wait a few seconds."""
+    monkeypatch.setattr(homes, "_OPENED_AGAIN_SECONDS", 0.0)
+
+
+async def test_a_storm_of_one_person_is_two_pages(at: Asking):
+    """One at once, and one a few seconds later, with what has changed meanwhile."""
+    for _ in range(25):
+        await at.here.slack.open_home("ada")
+    await eventually(lambda: publishes(at.here, "ada"))
+    row = await at.approval()
+    for _ in range(25):
+        await at.here.slack.open_home("ada")
+    await becomes(at.here, "ada", says=value(row))
+    deliveries = [d for d in at.here.slack.deliveries if d.type == "app_home_opened"]
+    assert [d.status for d in deliveries] == [200] * 50
+    first, second = [c.at for c in at.here.slack.calls if c.method == "views.publish"]
+    assert second - first > 2.5
+
+
+async def test_a_storm_of_many_people_keeps_the_tier(at: Asking, monkeypatch: Any):
+    """A page each, as fast as there are permits; nobody is told to come again."""
+    people = [at.here.slack.add_user(f"person{n}") for n in range(12)]
+    monkeypatch.setitem(budget._TIERS, "views.publish", budget.Tier(304, 4))
+    for user in people:
+        await at.here.slack.open_home(user)
+    await eventually(lambda: {p["user_id"] for p in publishes(at.here)} == set(people))
+    assert len(publishes(at.here)) == len(people)
+    times = [c.at for c in at.here.slack.calls if c.method == "views.publish"]
+    assert times[-1] - times[0] > 1.2  # eight permits, five of which come in a second
+
+
+async def test_told_to_wait_nobody_publishes_before_then(at: Asking):
+    at.here.slack.fault("ratelimit", method="views.publish", times=1, retry_after=1)
+    before = at.here.slack.workspace.clock.now()
+    await at.here.slack.open_home("ada")
+    await eventually(lambda: at.here.slack.home_view("ada"))
+    assert len(publishes(at.here, "ada")) == 2
+    assert at.here.slack.workspace.clock.now() - before >= 1
+    [row] = await at.here.rows("SELECT * FROM slack_budgets WHERE method = 'views.publish'")
+    assert row["spent_until"] - clock.now() > timedelta(seconds=20)  # every process waits
+
+
+@pytest.mark.parametrize("fault", ["drop_before", "drop_after", "error_before", "error_after"])
+async def test_a_page_whose_answer_was_lost_is_shown_again(at: Asking, fault: Any):
+    at.here.slack.fault(fault, method="views.publish", times=1)
+    await at.here.slack.open_home("ada")
+    await eventually(lambda: len(publishes(at.here, "ada")) == 2)
+    assert await eventually(lambda: at.here.slack.home_view("ada")) is not None
+
+
+async def test_a_page_that_never_gets_through_is_given_up_until_it_is_opened_again(
+    at: Asking,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once: None,  # noqa: ARG001
+):
+    monkeypatch.setattr(homes, "_BACKOFF", Backoff(first=0.01, most=0.01))
+    await set_behaviour(at.here, prompts=[{"title": "x", "message": "y"}])
+    at.here.slack.fault("error_before", method="views.publish", times=None)
+    await at.here.slack.open_home("ada")
+    await eventually(lambda: len(publishes(at.here, "ada")) == 3)
+    for number, user in enumerate(["ada", "grace", "linus"], 1):  # what comes later is answered
+        await at.here.slack.open_home(user, "messages")
+        await eventually(lambda: len(list(at.here.slack.workspace.surfaces.prompts)) == number)  # noqa: B023
+    assert len(publishes(at.here, "ada")) == 3
+    at.here.slack.clear_faults()
+    await opened(at.here, "ada")
+
+
+@pytest.mark.parametrize("error", ["not_enabled", "missing_scope"])
+async def test_an_app_without_a_home_tab_is_not_asked_again(
+    at: Asking,
+    error: str,
+    at_once: None,  # noqa: ARG001
+):
+    at.here.slack.fault("api_error", method="views.publish", error=error)
+    await at.here.slack.open_home("ada")
+    await eventually(lambda: len(publishes(at.here)) == 1)
+    for user in ("ada", "grace"):
+        await at.here.slack.open_home(user)
+    await at.here.slack.settle()
+    row = await at.approval()
+    payload = crafted(at.here, "ada", "approval.allow", value(row))
+    assert await at.here.slack.interact(payload) == 200
+    await set_behaviour(at.here, prompts=[{"title": "x", "message": "y"}])
+    await at.here.slack.open_home("linus", "messages")  # what comes later is answered
+    await eventually(lambda: list(at.here.slack.workspace.surfaces.prompts))
+    assert len(publishes(at.here)) == 1
+
+
+async def test_another_refusal_is_of_that_page_alone(at: Asking):
+    at.here.slack.fault("api_error", method="views.publish", error="user_not_found")
+    await at.here.slack.open_home("ada")
+    await eventually(lambda: len(publishes(at.here)) == 1)
+    await opened(at.here, "grace")
+    assert at.here.slack.home_view("ada") is None
+
+
+async def test_without_links_the_page_is_shown_all_the_same(here: World):
+    async with asking(here) as at:
+        here.slack.fault("error_before", method="auth.test", times=None)
+        text = shows(await opened(here, "ada"))
+        assert at.root.ts.replace(".", "") not in text
+        assert "do it" in text
+
+
+async def test_the_200_waits_for_no_page(at: Asking):
+    """While Slack takes its time over one page, events and clicks are answered."""
+    row = await at.approval()
+    card = await at.card(row)
+    at.here.slack.fault("stall_before", method="views.publish", times=1, seconds=2)
+    before = len(at.here.slack.calls)
+    await at.here.slack.open_home("ada")
+    await eventually(lambda: any(c.method == "auth.test" for c in at.here.slack.calls[before:]))
+    assert (await at.press("ada", card, "approval.allow")).failure is None
+    assert at.here.slack.home_view("ada") is None
+    assert {d.status for d in at.here.slack.deliveries} == {200}
+    await becomes(at.here, "ada", says="Recent sessions")
+
+
+async def test_an_opening_of_an_unknown_team_is_answered_and_nothing_is_asked(at: Asking):
+    await at.here.connection.execute(
+        "UPDATE oauth_installs SET status = 'revoked', bot_token = NULL"
+    )
+    at.app.book._forget()
+    at.app.book._by_id.clear()
+    await at.here.slack.open_home("ada")
+    await at.here.slack.settle()
+    assert at.here.slack.deliveries[-1].status == 200
+    assert publishes(at.here) == []
+
+
+async def test_at_the_end_nobody_waits_for_a_page(here: World):
+    async with asking(here):
+        here.slack.fault("stall_before", method="views.publish", times=1, seconds=30)
+        await here.slack.open_home("ada")
+        # once for the install, and once for the page's links, right before it is published
+        await eventually(lambda: [c.method for c in here.slack.calls].count("auth.test") == 2)
+        before = clock.monotonic()
+    assert clock.monotonic() - before < 6  # the page would have had eight
