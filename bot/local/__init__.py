@@ -8,6 +8,7 @@ is silent it takes the reading that is harder on the app.
 from bot.local.faults import FaultKind
 from bot.local.interactions import Pressed
 from bot.local.model import Message, SlackError
+from bot.local.page import Behind
 from bot.local.server import LocalSlack
 
-__all__ = ["FaultKind", "LocalSlack", "Message", "Pressed", "SlackError"]
+__all__ = ["Behind", "FaultKind", "LocalSlack", "Message", "Pressed", "SlackError"]

@@ -1,16 +1,12 @@
 """The control routes: what people do, and faults, over HTTP on loopback."""
 
-import inspect
-import json
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from aiohttp import web
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from bot.local.control_interactions import (
-    Body,
     ClickBody,
     CloseViewBody,
     HomeBody,
@@ -21,51 +17,24 @@ from bot.local.control_interactions import (
     UsergroupBody,
     shown_views,
 )
+from bot.local.control_messages import (
+    DeleteBody,
+    EditBody,
+    MarkBody,
+    MessageBody,
+    MessageControl,
+    OpenDmBody,
+    ReactBody,
+    RenameBody,
+    StopBody,
+)
+from bot.local.control_openapi import openapi
 from bot.local.faults import Fault, FaultKind
-from bot.local.model import Json, SlackError, Twins
-from bot.local.people import People
+from bot.local.model import Json
+from bot.local.routes import Body, Work, answered, only_loopback, read_body
 from bot.local.workspace import Workspace
 
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _SHOWN = 1_000
-
-
-class MessageBody(Body):
-    """Somebody posts; `channel` and `user` are names or ids."""
-
-    channel: str
-    user: str
-    text: str = ""
-    thread_ts: str | None = None
-    files: list[str] = Field(default_factory=list)
-    broadcast: bool = False
-    twins: Twins = "message_first"
-    duplicate: int = Field(default=0, ge=0, le=100)
-
-
-class EditBody(Body):
-    """Somebody edits the message of that ts."""
-
-    channel: str
-    ts: str
-    text: str
-    twins: Twins = "message_first"
-    duplicate: int = Field(default=0, ge=0, le=100)
-
-
-class DeleteBody(Body):
-    """Somebody deletes the message of that ts."""
-
-    channel: str
-    ts: str
-
-
-class StopBody(Body):
-    """Somebody presses the stop button of a thread's agent session."""
-
-    channel: str
-    user: str
-    thread_ts: str
 
 
 class FaultBody(Body):
@@ -99,22 +68,21 @@ class ResetBody(Body):
     """Back to the first start; the token and the signing secret stay."""
 
 
-B = TypeVar("B", bound=Body)
-Work = Callable[[Any], Json | Awaitable[Json]]
-
-
 class Control:
     """The routes under `/_control/`."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._people = People(workspace)
-        pressing = InteractionControl(workspace)
+        writing, pressing = MessageControl(workspace), InteractionControl(workspace)
         self._posts: dict[str, tuple[type[Body], Work]] = {
-            "message": (MessageBody, self._message),
-            "edit": (EditBody, self._edit),
-            "delete": (DeleteBody, self._delete),
-            "stop": (StopBody, self._stop),
+            "message": (MessageBody, writing.message),
+            "edit": (EditBody, writing.edit),
+            "delete": (DeleteBody, writing.delete),
+            "react": (ReactBody, writing.react),
+            "stop": (StopBody, writing.stop),
+            "rename": (RenameBody, writing.rename),
+            "mark": (MarkBody, writing.mark),
+            "open_dm": (OpenDmBody, writing.open_dm),
             "click": (ClickBody, pressing.click),
             "submit": (SubmitBody, pressing.submit),
             "close_view": (CloseViewBody, pressing.close_view),
@@ -141,33 +109,7 @@ class Control:
         if action is None:
             raise web.HTTPNotFound
         body, work = action
-        return await _answered(work, await _read(request, body))
-
-    def _message(self, body: MessageBody) -> Json:
-        message = self._people.say(
-            body.user,
-            body.channel,
-            body.text,
-            thread_ts=body.thread_ts,
-            files=body.files,
-            broadcast=body.broadcast,
-            twins=body.twins,
-            duplicate=body.duplicate,
-        )
-        return {"channel": message.channel, "ts": message.ts, "thread_ts": message.thread_ts}
-
-    def _edit(self, body: EditBody) -> Json:
-        message = self._people.edit(
-            body.channel, body.ts, body.text, twins=body.twins, duplicate=body.duplicate
-        )
-        return {"channel": message.channel, "ts": message.ts, "thread_ts": message.thread_ts}
-
-    def _delete(self, body: DeleteBody) -> Json:
-        self._people.delete(body.channel, body.ts)
-        return {"channel": body.channel, "ts": body.ts}
-
-    def _stop(self, body: StopBody) -> Json:
-        return {"streaming_message_ts": self._people.stop(body.user, body.channel, body.thread_ts)}
+        return await answered(work, await read_body(request, body))
 
     def _fault(self, body: FaultBody) -> Json:
         if body.kind == "clear":
@@ -185,49 +127,21 @@ class Control:
         return {}
 
     async def _request_url(self, request: web.Request) -> web.Response:
-        body = await _read(request, RequestUrlBody)
+        body = await read_body(request, RequestUrlBody)
         self._workspace.courier.request_url = body.url
         verified = await self._workspace.poster.verify() if body.verify else None
         return web.json_response({"ok": verified is not False, "verified": verified})
 
     async def _state(self, request: web.Request) -> web.Response:
-        _only_loopback(request)
+        only_loopback(request)
         asked = request.query.get("limit", "")
         limit = int(asked) if asked.isdigit() else _SHOWN
         return web.json_response(shown_state(self._workspace, limit))
 
     async def _openapi(self, request: web.Request) -> web.Response:
-        _only_loopback(request)
+        only_loopback(request)
         bodies = {name: body for name, (body, _) in self._posts.items()}
         return web.json_response(openapi(bodies | {"request_url": RequestUrlBody}))
-
-
-def _only_loopback(request: web.Request) -> None:
-    # A page in a browser must not reach these routes under a name of its own.
-    if request.url.host not in _LOOPBACK:
-        raise web.HTTPForbidden(text="control routes answer on loopback names only")
-
-
-async def _read(request: web.Request, body: type[B]) -> B:
-    _only_loopback(request)
-    if request.content_type != "application/json":
-        raise web.HTTPUnsupportedMediaType(text="send JSON")
-    try:
-        return body.model_validate_json(await request.read() or b"{}")
-    except ValidationError as wrong:
-        details = json.dumps({"ok": False, "error": "invalid_body", "detail": str(wrong)})
-        raise web.HTTPUnprocessableEntity(text=details, content_type="application/json") from wrong
-
-
-async def _answered(work: Work, body: Body) -> web.Response:
-    try:
-        done = work(body)
-        answer = await done if inspect.isawaitable(done) else done
-    except SlackError as refused:
-        status = 404 if refused.name.endswith("_not_found") else 400
-        answer = {"ok": False, "error": refused.name, **refused.extra}
-        return web.json_response(answer, status=status)
-    return web.json_response({"ok": True, **answer})
 
 
 def shown_state(workspace: Workspace, limit: int) -> Json:
@@ -266,29 +180,3 @@ def shown_state(workspace: Workspace, limit: int) -> Json:
 
 def _newest(records: Any, limit: int) -> list[Json]:
     return [asdict(record) for record in list(records)[-limit:]] if limit else []
-
-
-def openapi(bodies: dict[str, type[Body]]) -> Json:
-    """The description of the control routes, in OpenAPI 3.1."""
-    schemas: Json = {}
-    paths: Json = {"/_control/state": {"get": _operation("The whole workspace", None)}}
-    for name, body in bodies.items():
-        schema = body.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= schema.pop("$defs", {}) | {body.__name__: schema}
-        summary = (body.__doc__ or "").strip()
-        paths[f"/_control/{name}"] = {"post": _operation(summary, body.__name__)}
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Local Slack: control routes", "version": "1"},
-        "paths": paths,
-        "components": {"schemas": schemas},
-    }
-
-
-def _operation(summary: str, body: str | None) -> Json:
-    answer = {"description": "Done", "content": {"application/json": {"schema": {}}}}
-    operation: Json = {"summary": summary, "responses": {"200": answer}}
-    if body is not None:
-        schema = {"schema": {"$ref": f"#/components/schemas/{body}"}}
-        operation["requestBody"] = {"required": True, "content": {"application/json": schema}}
-    return operation

@@ -2,19 +2,14 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from bot.local.interactions import Interactions, Pressed
 from bot.local.model import Json, UserKind
 from bot.local.people import People
+from bot.local.routes import Body
 from bot.local.surfaces import OpenView
 from bot.local.workspace import Workspace
-
-
-class Body(BaseModel):
-    """What every request body of the control routes has in common: no unknown fields."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class ClickBody(Body):
@@ -143,15 +138,16 @@ def shown_views(workspace: Workspace) -> tuple[Json, Json]:
     """The open modals of each person, the one on top last, and each person's home tab."""
     surfaces = workspace.surfaces
     people = {view.user: None for view in surfaces.views}
-    stacks = {user: [_shown(view) for view in surfaces.stack(user)] for user in people}
+    stacks = {user: [shown_view(view) for view in surfaces.stack(user)] for user in people}
     homes = {user: home for user in people if (home := surfaces.home(user)) is not None}
     return (
         {user: stack for user, stack in stacks.items() if stack},
-        {user: _shown(home) for user, home in homes.items()},
+        {user: shown_view(home) for user, home in homes.items()},
     )
 
 
-def _shown(view: OpenView) -> Json:
+def shown_view(view: OpenView) -> Json:
+    """A view as people see it, with what they typed."""
     return {
         "id": view.id,
         "hash": view.hash,

@@ -5,10 +5,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
-from itertools import islice, repeat
+from itertools import count, islice, repeat
 from types import TracebackType
 from typing import Self
 
+from bot.local.changes import WHOLE
 from bot.local.clock import Clock
 from bot.local.model import Delivery, Json
 from bot.local.posting import DELIVERY_SECONDS, Answer, Poster, sign
@@ -20,6 +21,7 @@ __all__ = ["DELIVERY_SECONDS", "RETRY_SECONDS", "Courier", "message_ts", "sign"]
 RETRY_SECONDS = (0.0, 60.0, 300.0)
 _HOURLY, _HOURS = 3_600.0, 24
 _KEPT = 20_000
+_INTERACTIONS_KEPT = 300
 
 
 class Courier:
@@ -42,6 +44,8 @@ class Courier:
     ) -> None:
         self.delayed_events = delayed_events
         self.deliveries: deque[Delivery] = deque(maxlen=_KEPT)
+        self._numbers = count(1)
+        self._interactions: dict[int, Json] = {}
         self._state = state
         self._clock = clock
         self._poster = poster
@@ -78,6 +82,7 @@ class Courier:
     @request_url.setter
     def request_url(self, url: str | None) -> None:
         self._poster.url = url
+        self._state.changes.mark(WHOLE)
         self.flush()
 
     @property
@@ -88,6 +93,7 @@ class Courier:
     @socket_mode.setter
     def socket_mode(self, wanted: bool) -> None:
         self._sockets.enabled = wanted
+        self._state.changes.mark(WHOLE)
         if not wanted:
             self._later(0.0, self._sockets.unlink)
         self.flush()
@@ -132,6 +138,7 @@ class Courier:
         self._owed.clear()
         self._unaddressed.clear()
         self.deliveries.clear()
+        self._interactions.clear()
 
     def again(self, envelope: Json, times: int) -> None:
         """Deliver an event again, as Slack does when it did not see the answer."""
@@ -163,8 +170,15 @@ class Courier:
             answer = await self._sockets.send("interactive", payload)
         else:
             answer = await self._poster.interaction(payload)
-        self._recorded(payload, answer, at, started)
+        delivery = self._recorded(payload, answer, at, started)
+        self._interactions[delivery.seq] = payload
+        while len(self._interactions) > _INTERACTIONS_KEPT:
+            del self._interactions[next(iter(self._interactions))]
         return answer
+
+    def interaction(self, seq: int) -> Json | None:
+        """The payload of that delivery, if it was one of the newest 300 interactions."""
+        return self._interactions.get(seq)
 
     def _recorded(
         self,
@@ -185,8 +199,11 @@ class Courier:
             at=at,
             failure=answer.failure,
             no_retry=answer.no_retry,
+            seq=next(self._numbers),
+            channel=_channel(body),
         )
         self.deliveries.append(delivery)
+        self._state.changes.mark("deliveries")
         return delivery
 
     # ----------------------------------------------------------- one campaign
@@ -288,3 +305,11 @@ def message_ts(envelope: Json) -> str | None:
     nested = event.get("message") or event.get("previous_message") or event.get("item") or event
     ts: str | None = nested.get("ts") or event.get("thread_ts")
     return ts
+
+
+def _channel(body: Json) -> str | None:
+    """The channel that an event or an interaction is about; None for a view's."""
+    event = body.get("event", body)
+    place = event.get("channel") or event.get("item", {}).get("channel")
+    channel: str | None = place["id"] if isinstance(place, dict) else place
+    return channel

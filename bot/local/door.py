@@ -34,6 +34,7 @@ class Door:
         self, request: web.Request, method: str, args: Json, work: Callable[[], Outcome]
     ) -> web.Response:
         """Answer one call with what `work` returns or raises, or as a fault has it."""
+        started = time.perf_counter()
         fault = self._workspace.faults.take(API_FAULTS, method)
         if fault is not None and fault.kind == "stall_before":
             # True seconds whatever the clock: the caller's deadline runs in them.
@@ -41,21 +42,27 @@ class Door:
         outcome = _failed(fault) or _outcome(work)
         if fault is not None and fault.kind == "stall_after":
             await asyncio.sleep(fault.seconds)
-        response = self.answer(method, args, outcome, fault)
+        response = self.answer(method, args, outcome, fault, started)
         if fault is not None and fault.kind.startswith("drop") and request.transport is not None:
             request.transport.abort()
         return response
 
     def answer(
-        self, method: str, args: Json, outcome: Outcome, fault: Fault | None
+        self,
+        method: str,
+        args: Json,
+        outcome: Outcome,
+        fault: Fault | None,
+        started: float,
     ) -> web.Response:
-        """The recorded answer to a call."""
+        """The recorded answer to a call that came when `time.perf_counter()` said `started`."""
         kind = fault.kind if fault is not None else None
         status = fault.status if fault is not None and kind == "error_after" else outcome.status
         recorded = 0 if kind is not None and kind.startswith("drop") else status
         shown = {name: value for name, value in args.items() if name != "token"}
-        call = Call(method, shown, outcome.answer, recorded, time.time(), kind)
-        self._workspace.calls.append(call)
+        ms = (time.perf_counter() - started) * 1_000
+        call = Call(method, shown, outcome.answer, recorded, time.time(), kind, ms)
+        self._workspace.called(call)
         answer = outcome.answer if status < 500 else _NOTHING  # noqa: PLR2004  # 5xx
         if status == _NOT_FOUND and (status != outcome.status or not outcome.answer):
             return web.Response(status=status, text="Not found")

@@ -1,7 +1,8 @@
 """Switches that make the workspace misbehave, each for a number of times."""
 
-from dataclasses import dataclass
-from typing import Literal, TypedDict, get_args
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypedDict, get_args
 
 ApiFault = Literal[
     "drop_before",  # the connection is cut, nothing happened
@@ -71,18 +72,28 @@ class FaultOptions(TypedDict, total=False):
 
 
 class Faults:
-    """The orders not yet used up, oldest first."""
+    """The orders not yet used up, oldest first; `changed` is called whenever they change."""
 
     def __init__(self) -> None:
+        self.changed: Callable[[], object] = bool  # does nothing
         self._orders: list[tuple[Fault, int]] = []
 
     def add(self, fault: Fault) -> None:
         """Put an order at the end of the queue."""
         self._orders.append((fault, 0))
+        self.changed()
 
     def clear(self) -> None:
         """Behave again."""
         self._orders.clear()
+        self.changed()
+
+    def standing(self) -> list[dict[str, Any]]:
+        """The orders, with how many more calls each will strike (`left`; None: all)."""
+        return [
+            asdict(fault) | {"left": fault.times and fault.times - max(0, seen - fault.skip)}
+            for fault, seen in self._orders
+        ]
 
     def take(self, kinds: frozenset[str], method: str | None = None) -> Fault | None:
         """The oldest order that matches, counted as used once; None to behave."""
@@ -93,5 +104,6 @@ class Faults:
                 del self._orders[place]
             else:
                 self._orders[place] = (fault, seen + 1)
+            self.changed()
             return fault if seen >= fault.skip else None
         return None

@@ -72,6 +72,10 @@ class Gestures(View):
         """Give the agent session of a thread another title as that user."""
         self._people.rename(user, channel, thread_ts, title)
 
+    async def mark(self, user: str, channel: str, ts: str) -> None:
+        """Have read a conversation up to that ts."""
+        self._people.mark(user, channel, ts)
+
     # -------------------------------------------------------------- interactions
 
     async def click(self, user: str, on: str, **how: Unpack[Pressing]) -> list[Pressed]:

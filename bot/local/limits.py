@@ -37,6 +37,7 @@ _PER_MINUTE = {
     "views.push": _TIER_4,
     "views.publish": _TIER_4,
     "bots.info": _TIER_3,
+    "assistant.threads.setSuggestedPrompts": _TIER_4,
 }
 # Commercially distributed apps outside the Marketplace, since 2025-05-29.
 _UNLISTED = {"conversations.replies": _TIER_1, "conversations.history": _TIER_1}
@@ -61,12 +62,21 @@ class Limits:
         self._calls[method].append(self._now())
         return 0
 
+    def left(self, method: str) -> int | None:
+        """How many more calls would go ahead now; None for a method without a limit."""
+        most = self._per_minute.get(method)
+        return None if most is None else max(0, most - len(self._recent(method)))
+
     def _window(self, method: str) -> float:
-        calls, now = self._calls.setdefault(method, deque()), self._now()
-        while calls and calls[0] <= now - WINDOW_SECONDS:
-            calls.popleft()
+        calls = self._recent(method)
         full = len(calls) >= self._per_minute[method]
-        return calls[0] + WINDOW_SECONDS - now if full else 0.0
+        return calls[0] + WINDOW_SECONDS - self._now() if full else 0.0
+
+    def _recent(self, method: str) -> deque[float]:
+        calls, begun = self._calls.setdefault(method, deque()), self._now() - WINDOW_SECONDS
+        while calls and calls[0] <= begun:
+            calls.popleft()
+        return calls
 
     def _bucket(self, channel: str) -> float:
         now = self._now()

@@ -134,7 +134,11 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One Web API call received; `status` is 0 when the connection was cut instead of answered."""
+    """One Web API call received; `status` is 0 when the connection was cut instead of answered.
+
+    `ms` is how long it took, `left` how many more the method's tier lets in within this minute
+    (None: any number), `seq` its running number.
+    """
 
     method: str
     args: Json
@@ -142,11 +146,14 @@ class Call:
     status: int
     at: float
     fault: str | None = None
+    ms: float = 0.0
+    left: int | None = None
+    seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One attempt to deliver an event; `status` is 0 when no answer came."""
+    """One attempt to deliver an event; `status` is 0 when no answer came, `seq` counts them."""
 
     event_id: str
     type: str
@@ -158,6 +165,8 @@ class Delivery:
     at: float
     failure: str | None = None
     no_retry: bool = False
+    seq: int = 0
+    channel: str | None = None
 
     @property
     def ok(self) -> bool:

@@ -1,5 +1,6 @@
 """What people do in the workspace: write, edit, delete, react, stop and rename."""
 
+import re
 import secrets
 import time
 import uuid
@@ -8,6 +9,7 @@ from dataclasses import replace
 from typing import TypedDict, Unpack
 
 from bot.local import text as texts
+from bot.local.files import StoredFile, file_json, named
 from bot.local.model import (
     Channel,
     Json,
@@ -21,9 +23,10 @@ from bot.local.model import (
 )
 from bot.local.reactions import with_reaction, without_reaction
 from bot.local.sessions import checked_title
-from bot.local.shapes import file_json
 from bot.local.surfaces import UserGroup
 from bot.local.workspace import Workspace
+
+_TS = re.compile(r"\d+\.\d{6}\Z")
 
 
 class Delivering(TypedDict, total=False):
@@ -39,10 +42,11 @@ class Delivering(TypedDict, total=False):
 
 
 class Saying(Delivering, total=False):
-    """What may go with a message: its thread, names of files, "also send to channel"."""
+    """What may go with a message: its thread, files by name or id, "also send to channel"."""
 
     thread_ts: str | None
     files: Sequence[str]
+    file_ids: Sequence[str]
     broadcast: bool
 
 
@@ -114,6 +118,16 @@ class People:
         self._session(place, thread_ts)
         return self._workspace.rename(place, thread_ts, title, person)
 
+    def mark(self, user: str, channel: str, ts: str) -> str:
+        """Have read a conversation up to there; returns its id."""
+        person, place = self._workspace.user(user), self._workspace.channel(channel)
+        if person.id not in place.members:
+            raise SlackError("not_in_channel")
+        if not _TS.match(ts):
+            raise SlackError("bad_timestamp")
+        self._workspace.state.put_read(place.id, person.id, ts)
+        return place.id
+
     def set_user(
         self, user: str, *, deleted: bool | None = None, kind: UserKind | None = None
     ) -> User:
@@ -159,7 +173,7 @@ class People:
 
     def _message(self, author: User, place: Channel, text: str, options: Saying) -> Message:
         typed = texts.typed(text, self._workspace.state.user_ids)
-        files = self._files(author, place, options.get("files", ()))
+        files = self._files(author, place, options)
         if not typed and not files:
             raise SlackError("no_text")
         thread_ts = options.get("thread_ts")
@@ -180,12 +194,17 @@ class People:
             message = replace(message, subtype="thread_broadcast")
         return _signed(message, author)
 
-    def _files(self, author: User, place: Channel, names: Sequence[str]) -> list[Json]:
-        external = bool(place.shared_with)
-        return [
-            file_json(name, author, f"F0{secrets.token_hex(4).upper()}", external=external)
-            for name in names
-        ]
+    def _files(self, author: User, place: Channel, options: Saying) -> list[Json]:
+        external, base = bool(place.shared_with), self._workspace.url
+        files = [named(name, author) for name in options.get("files", ())]
+        files += [self._upload(file_id) for file_id in options.get("file_ids", ())]
+        return [file_json(file, author, base, external=external) for file in files]
+
+    def _upload(self, file_id: str) -> StoredFile:
+        kept = self._workspace.files.get(file_id)
+        if kept is None:
+            raise SlackError("file_not_found")
+        return kept
 
     def _send(self, envelopes: list[Json], options: Delivering) -> None:
         if options.get("deliver", True):

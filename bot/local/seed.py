@@ -12,6 +12,7 @@ BOT_NAME = "threadline"
 ORG_ID = "E0LOCALORG"
 ORG_NAME = "Local organisation"
 DOMAIN = "local-workspace"
+TEAM_NAME = "Local workspace"
 
 
 def users(team_id: str) -> list[User]:

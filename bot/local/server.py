@@ -13,8 +13,10 @@ from bot.local.faults import Fault, FaultKind, FaultOptions
 from bot.local.gestures import Gestures
 from bot.local.interactions import Interactions
 from bot.local.model import Json, SlackError
+from bot.local.page import Behind, Page
 from bot.local.people import People
 from bot.local.posting import sign
+from bot.local.private_files import PrivateFiles
 from bot.local.responses import Responses
 from bot.local.settings import Options, Settings
 from bot.local.webapi import WebApi
@@ -33,12 +35,20 @@ class LocalSlack(Gestures):
     SlackError, by Slack's name, where Slack would refuse. Events beyond messages and mentions
     (reactions, agent sessions, joins) come only when `subscriptions` names them, reactions need
     their `scopes`. Everything but `__init__` needs the server to be running.
+
+    A browser finds the workspace at `url`; `behind` is what its inspector can look at besides.
     """
 
     def __init__(
-        self, port: int = 0, data: Path | str | None = None, **options: Unpack[Options]
+        self,
+        port: int = 0,
+        data: Path | str | None = None,
+        *,
+        behind: Behind | None = None,
+        **options: Unpack[Options],
     ) -> None:
         self._port = port
+        self._behind = behind
         self._data = Path(data) if data is not None else None
         self._settings = Settings(**options)
 
@@ -48,6 +58,7 @@ class LocalSlack(Gestures):
             stack.callback(self.workspace.state.close)
             await stack.enter_async_context(self.workspace.poster)
             await stack.enter_async_context(self.workspace.courier)
+            self._page = Page(self.workspace, self._behind)
             self._people = People(self.workspace)
             self._interactions = Interactions(self.workspace)
             runner = web.AppRunner(
@@ -81,8 +92,19 @@ class LocalSlack(Gestures):
         application.add_routes([web.post("/actions/{team}/{number}/{token}", responses.handle)])
         application.add_routes([web.get("/link/", self.workspace.sockets.handle)])
         application.add_routes(Control(self.workspace).routes())
+        application.add_routes(PrivateFiles(self.workspace).routes())
+        self._page.serve(application)
         application.on_shutdown.append(self.workspace.sockets.close)
         return application
+
+    @property
+    def behind(self) -> Behind | None:
+        """What the page's inspector can look at besides this workspace."""
+        return self._page.behind
+
+    @behind.setter
+    def behind(self, behind: Behind | None) -> None:
+        self._page.behind = behind
 
     @property
     def request_url(self) -> str | None:

@@ -1,7 +1,5 @@
 """How users, channels and messages look in answers and events."""
 
-import time
-
 from bot.local.model import Channel, Json, Message, User
 from bot.local.state import State
 
@@ -150,35 +148,4 @@ def _thread(state: State, message: Message) -> Json:
         "latest_reply": replies[-1],
         "reply_users": distinct[:_REPLY_USERS],
         "is_locked": False,
-    }
-
-
-def file_json(name: str, user: User, file_id: str, *, external: bool) -> Json:
-    """A file as a `file_share` message carries it; in Slack Connect only its id is told."""
-    if external:
-        return {"id": file_id, "mode": "file_access", "file_access": "check_file_info"}
-    kind = name.rpartition(".")[2] or "txt"
-    private = f"https://files.slack.com/files-pri/{user.team_id}-{file_id}"
-    return {
-        "id": file_id,
-        "created": int(time.time()),
-        "timestamp": int(time.time()),
-        "name": name,
-        "title": name,
-        "mimetype": "image/png" if kind == "png" else "text/plain",
-        "filetype": kind,
-        "pretty_type": kind.upper(),
-        "user": user.id,
-        "editable": False,
-        "size": 1024,
-        "mode": "hosted",
-        "is_external": False,
-        "external_type": "",
-        "is_public": True,
-        "public_url_shared": False,
-        "display_as_bot": False,
-        "username": "",
-        "url_private": f"{private}/{name}",
-        "url_private_download": f"{private}/download/{name}",
-        "file_access": "visible",
     }

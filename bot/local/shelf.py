@@ -1,7 +1,8 @@
 """Records of one kind, in memory for reading and in SQLite for surviving a restart."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from bot.local.state import State
@@ -22,11 +23,17 @@ R = TypeVar("R", bound=Record)
 
 
 class Shelf(Generic[R]):
-    """The records of one type; each write is in SQLite before the method returns."""
+    """The records of one type; each write is in SQLite before the method returns.
 
-    def __init__(self, state: State, name: str, kind: type[R]) -> None:
+    `state.changes` is told of it under the shelf's name, with what the record is a part of.
+    """
+
+    def __init__(
+        self, state: State, name: str, kind: type[R], part_of: Callable[[R], str] | None = None
+    ) -> None:
         self._state = state
         self._name = name
+        self._part_of = part_of or attrgetter("id")
         loaded = (kind(**body) for body in state.records(name))
         self._records = {record.id: record for record in loaded}
 
@@ -42,12 +49,15 @@ class Shelf(Generic[R]):
         body = {field.name: getattr(record, field.name) for field in fields(record)}
         self._state.put_record(self._name, record.id, body)
         self._records[record.id] = record
+        self._state.changes.mark(self._name, self._part_of(record))
         return record
 
     def drop(self, record_id: str) -> None:
         """Forget the record of that id, if there is one."""
         self._state.drop_record(self._name, record_id)
-        self._records.pop(record_id, None)
+        record = self._records.pop(record_id, None)
+        if record is not None:
+            self._state.changes.mark(self._name, self._part_of(record))
 
     def clear(self) -> None:
         """Forget all of them."""

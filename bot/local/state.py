@@ -3,12 +3,13 @@
 import json
 import sqlite3
 import time
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+from bot.local.changes import Changes
+from bot.local.index import Index, Thread
 from bot.local.model import Channel, Ephemeral, Json, Message, Status, Stream, User
 
 _SCHEMA = """
@@ -27,41 +28,29 @@ CREATE TABLE IF NOT EXISTS records (
     seq INTEGER PRIMARY KEY, shelf TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL,
     UNIQUE (shelf, id)
 );
+CREATE TABLE IF NOT EXISTS reads (
+    channel TEXT NOT NULL, user TEXT NOT NULL, ts TEXT NOT NULL, PRIMARY KEY (channel, user)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS files (id TEXT PRIMARY KEY, body TEXT NOT NULL, content BLOB NOT NULL);
 """
-_CLEARED = ("users", "channels", "messages", "ephemerals", "statuses", "undelivered", "records")
+_CLEARED = (
+    *("users", "channels", "messages", "ephemerals", "statuses", "undelivered", "records"),
+    *("reads", "files"),
+)
 
 
 def _body(record: Any) -> str:
     return json.dumps({f.name: getattr(record, f.name) for f in fields(record)}, default=asdict)
 
 
-class Thread(list[str]):
-    """The ts of a thread's replies, or of a channel's top level, in order."""
-
-    def bounds(self, oldest: str, latest: str, *, inclusive: bool) -> tuple[int, int]:
-        """The slice after `oldest` and before `latest`, with the ends themselves if `inclusive`."""
-        low, high = (bisect_left, bisect_right) if inclusive else (bisect_right, bisect_left)
-        return low(self, oldest), high(self, latest)
-
-    def after(self, cursor: str) -> int:
-        """The place of the first ts behind `cursor`."""
-        return bisect_right(self, cursor)
-
-    def before(self, cursor: str) -> int:
-        """The place behind the last ts before `cursor`."""
-        return bisect_left(self, cursor)
-
-    def drop(self, ts: str) -> None:
-        """Forget one ts that may or may not be here."""
-        place = bisect_left(self, ts)
-        if place < len(self) and self[place] == ts:
-            del self[place]
-
-
 class State:
-    """Everything the workspace knows; each write is in SQLite before the method returns."""
+    """Everything the workspace knows; each write is in SQLite before the method returns.
+
+    `changes` is told of every write, `reads` says how far each person has read, by channel.
+    """
 
     def __init__(self, path: Path | None) -> None:
+        self.changes = Changes()
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path or ":memory:", isolation_level=None)
@@ -80,9 +69,8 @@ class State:
         self.sessions: dict[tuple[str, str], Status] = {}
         self.user_ids: dict[str, str] = {}
         self.channel_ids: dict[str, str] = {}
-        self._messages: dict[tuple[str, str], Message] = {}
-        self._top: dict[str, Thread] = {}
-        self._threads: dict[tuple[str, str], Thread] = {}
+        self.reads: dict[str, dict[str, str]] = {}
+        self._index = Index()
         self._last_us = 0
 
     def _load(self) -> None:
@@ -91,9 +79,11 @@ class State:
         for channel in self._rows("SELECT body FROM channels"):
             channel |= {name: tuple(channel[name]) for name in ("members", "shared_with")}
             self._index_channel(Channel(**channel))
+        for channel_id, user_id, ts in self._db.execute("SELECT channel, user, ts FROM reads"):
+            self.reads.setdefault(channel_id, {})[user_id] = ts
         for message in self._rows("SELECT body FROM messages ORDER BY ts"):
             stream = message.pop("stream", None)
-            self._index(Message(**message, stream=Stream(**stream) if stream else None))
+            self._add(Message(**message, stream=Stream(**stream) if stream else None))
         self.ephemerals += [Ephemeral(**row) for row in self._rows("SELECT body FROM ephemerals")]
         for row in self._rows("SELECT body FROM statuses"):
             self._index_status(Status(**row))
@@ -137,12 +127,14 @@ class State:
         """Add a user or replace the one of that id."""
         self._db.execute("INSERT OR REPLACE INTO users VALUES (?, ?)", (user.id, _body(user)))
         self._index_user(user)
+        self.changes.mark("users", user.id)
 
     def put_channel(self, channel: Channel) -> None:
         """Add a channel or replace the one of that id."""
         row = (channel.id, _body(channel))
         self._db.execute("INSERT OR REPLACE INTO channels VALUES (?, ?)", row)
         self._index_channel(channel)
+        self.changes.mark("channels", channel.id)
 
     def _index_user(self, user: User) -> None:
         self.users[user.id] = user
@@ -159,21 +151,25 @@ class State:
         """Add a message or replace the one of that channel and ts."""
         row = (message.channel, message.ts, _body(message))
         self._db.execute("INSERT OR REPLACE INTO messages VALUES (?, ?, ?)", row)
-        if (message.channel, message.ts) in self._messages:
-            self._messages[message.channel, message.ts] = message
-        else:
-            self._index(message)
+        if self._add(message):
+            self._mark_around(message)
+        self.changes.mark("messages", (message.channel, message.ts))
 
-    def _index(self, message: Message) -> None:
-        self._messages[message.channel, message.ts] = message
-        if message.thread_ts is not None:
-            insort(self._thread(message.channel, message.thread_ts), message.ts)
-        if message.thread_ts is None or message.subtype == "thread_broadcast":
-            insort(self._top.setdefault(message.channel, Thread()), message.ts)
+    def _add(self, message: Message) -> bool:
+        """Index a message; whether it is new. Who writes has read what came before."""
+        if not self._index.put(message):
+            return False
+        read = self.reads.setdefault(message.channel, {})
+        if message.user is not None and read.get(message.user, "") < message.ts:
+            read[message.user] = message.ts
         self._last_us = max(self._last_us, int(message.ts.replace(".", "")))
+        return True
 
-    def _thread(self, channel: str, root: str) -> Thread:
-        return self._threads.setdefault((channel, root), Thread())
+    def _mark_around(self, message: Message) -> None:
+        # The channel tells its newest message, a root how many replies it has.
+        self.changes.mark("channels", message.channel)
+        if message.thread_ts is not None:
+            self.changes.mark("messages", (message.channel, message.thread_ts))
 
     def remove(self, message: Message) -> None:
         """Take a message out; a root with replies leaves a tombstone, as in Slack."""
@@ -182,30 +178,40 @@ class State:
             return
         key = (message.channel, message.ts)
         self._db.execute("DELETE FROM messages WHERE channel = ? AND ts = ?", key)
-        del self._messages[key]
-        self._top.get(message.channel, Thread()).drop(message.ts)
-        if message.thread_ts is not None:
-            self._thread(message.channel, message.thread_ts).drop(message.ts)
+        self._index.drop(message)
+        self._mark_around(message)
+        self.changes.mark("gone", key)
 
     def message(self, channel: str, ts: str) -> Message | None:
         """The message as it stands, or None."""
-        return self._messages.get((channel, ts))
+        return self._index.messages.get((channel, ts))
 
     def reply_ts(self, channel: str, root: str) -> Thread:
         """The ts of a thread's replies, oldest first, without its root."""
-        return self._threads.get((channel, root)) or Thread()
+        return self._index.replies(channel, root)
 
     def top_ts(self, channel: str) -> Thread:
         """The ts of what stands in the channel itself, oldest first."""
-        return self._top.get(channel) or Thread()
+        return self._index.top(channel)
+
+    def latest(self, channel: str) -> str | None:
+        """The ts of the newest message of a channel, in a thread or not."""
+        return self._index.latest(channel)
 
     def pick(self, channel: str, stamps: list[str]) -> list[Message]:
         """The messages of these ts, in the given order."""
-        return [self._messages[channel, ts] for ts in stamps]
+        return [self._index.messages[channel, ts] for ts in stamps]
 
     def messages(self) -> list[Message]:
         """Every message, in the order of posting."""
-        return list(self._messages.values())
+        return list(self._index.messages.values())
+
+    def put_read(self, channel: str, user: str, ts: str) -> None:
+        """That person has read the channel up to there."""
+        row = (channel, user, ts)
+        self._db.execute("INSERT OR REPLACE INTO reads VALUES (?, ?, ?)", row)
+        self.reads.setdefault(channel, {})[user] = ts
+        self.changes.mark("reads", channel)
 
     # ------------------------------------------------- ephemerals and statuses
 
@@ -213,6 +219,7 @@ class State:
         """Keep a message that one person sees."""
         self._db.execute("INSERT INTO ephemerals (body) VALUES (?)", (_body(ephemeral),))
         self.ephemerals.append(ephemeral)
+        self.changes.mark("ephemerals", ephemeral.ts)
 
     def change_ephemeral(self, before: Ephemeral, after: Ephemeral | None) -> None:
         """Replace a message that one person sees, or with None take it away."""
@@ -221,14 +228,17 @@ class State:
         if after is None:
             query = "DELETE FROM ephemerals WHERE json_extract(body, '$.ts') = ?"
             self._db.execute(query, (before.ts,))
+            self.changes.mark("ephemerals_gone", before.ts)
         else:
             query = "UPDATE ephemerals SET body = ? WHERE json_extract(body, '$.ts') = ?"
             self._db.execute(query, (_body(after), before.ts))
+            self.changes.mark("ephemerals", before.ts)
 
     def add_status(self, status: Status) -> None:
         """Keep a change of a session's status; it becomes the session's present one."""
         self._db.execute("INSERT INTO statuses (body) VALUES (?)", (_body(status),))
         self._index_status(status)
+        self.changes.mark("sessions", (status.channel, status.thread_ts))
 
     def _index_status(self, status: Status) -> None:
         self.statuses.append(status)
@@ -253,6 +263,25 @@ class State:
         """The records of a shelf, in the order in which they came."""
         query = "SELECT body FROM records WHERE shelf = ? ORDER BY seq"
         return [json.loads(body) for (body,) in self._db.execute(query, (shelf,))]
+
+    # ------------------------------------------------------------------ files
+
+    def put_file(self, file_id: str, body: Json, content: bytes) -> None:
+        """Keep a file with what is known of it."""
+        row = (file_id, json.dumps(body), content)
+        self._db.execute("INSERT INTO files VALUES (?, ?, ?)", row)
+
+    def file(self, file_id: str) -> Json | None:
+        """What is known of a file, or None."""
+        query = "SELECT body FROM files WHERE id = ?"
+        row = self._db.execute(query, (file_id,)).fetchone()
+        return None if row is None else dict(json.loads(row[0]))
+
+    def file_content(self, file_id: str) -> bytes:
+        """What is in a file that there is."""
+        query = "SELECT content FROM files WHERE id = ?"
+        content: bytes = self._db.execute(query, (file_id,)).fetchone()[0]
+        return content
 
     # ------------------------------------------------------ undelivered events
 

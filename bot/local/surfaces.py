@@ -3,6 +3,7 @@
 import secrets
 import time
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from bot.local.clock import Clock
 from bot.local.model import Json, SlackError
@@ -96,17 +97,29 @@ class Screen:
     blocks: list[Json]
 
 
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """What a direct message suggests to say; the id is the channel's, with `/` and the thread's ts."""
+
+    id: str
+    channel: str
+    title: str | None
+    prompts: list[Json]
+    thread_ts: str | None = None
+
+
 class Surfaces:
     """The shelves of all of these."""
 
     def __init__(self, state: State, clock: Clock) -> None:
         self._clock = clock
-        self.views = Shelf(state, "views", OpenView)
+        self.views = Shelf(state, "views", OpenView, attrgetter("user"))
         self.triggers = Shelf(state, "triggers", Trigger)
         self.urls = Shelf(state, "response_urls", ResponseUrl)
         self.groups = Shelf(state, "user_groups", UserGroup)
         self.warnings = Shelf(state, "warnings", Warned)
         self.screens = Shelf(state, "screens", Screen)
+        self.prompts = Shelf(state, "prompts", Prompts)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -116,6 +129,7 @@ class Surfaces:
         self.groups.clear()
         self.warnings.clear()
         self.screens.clear()
+        self.prompts.clear()
 
     # ----------------------------------------------------------------- triggers
 

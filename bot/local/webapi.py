@@ -3,6 +3,7 @@
 docs.slack.dev/apis/web-api. Unknown methods are counted, so that a test can fail on them.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from bot.local.door import Door, Outcome, limited, refusal
 from bot.local.model import Json, SlackError
 from bot.local.repeats import Repeats
 from bot.local.webapi_agents import Agents
+from bot.local.webapi_assistant import AssistantThreads
 from bot.local.webapi_chat import Chat
 from bot.local.webapi_reactions import Reactions
 from bot.local.webapi_read import Reading
@@ -83,11 +85,13 @@ class WebApi:
 
     def _showing(self) -> dict[str, Method]:
         views = ViewMethods(self._workspace)
+        suggest = AssistantThreads(self._workspace).set_suggested_prompts
         return {
             "views.open": Method(views.open),
             "views.update": Method(views.update),
             "views.push": Method(views.push),
             "views.publish": Method(views.publish),
+            "assistant.threads.setSuggestedPrompts": Method(suggest, "assistant:write"),
         }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -96,7 +100,7 @@ class WebApi:
         try:
             args = await read_arguments(request)
         except SlackError as refused:
-            response = self._door.answer(method, {}, refusal(refused), None)
+            response = self._door.answer(method, {}, refusal(refused), None, time.perf_counter())
         else:
             work = partial(self._work, method, args, request)
             response = await self._door.through(request, method, args.values, work)

@@ -4,6 +4,8 @@ import secrets
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 from bot.local import seed
@@ -11,6 +13,7 @@ from bot.local.clock import Clock
 from bot.local.deliver import Courier
 from bot.local.events import Events, identity
 from bot.local.faults import Fault, Faults
+from bot.local.files import Files
 from bot.local.interactive import pressable
 from bot.local.ledger import Ledger
 from bot.local.limits import Limits
@@ -39,8 +42,10 @@ class Workspace:
         self.state = State(data)
         self.clock = Clock(virtual=settings.clock == "virtual")
         self.faults = Faults()
+        self.faults.changed = partial(self.state.changes.mark, "faults")
         self.limits = Limits(self.clock.now, unlisted=settings.unlisted)
         self.calls: deque[Call] = deque(maxlen=_KEPT)
+        self._numbers = count(1)
         self.unknown_methods: Counter[str] = Counter()
         self.bot_token = self.state.fact("bot_token", f"xoxb-local-{secrets.token_hex(16)}")
         app_token = f"xapp-1-{seed.APP_ID}-{secrets.randbelow(10**13)}-{secrets.token_hex(32)}"
@@ -63,6 +68,7 @@ class Workspace:
         )
         self.sessions = Sessions(self.state, self.clock)
         self.surfaces = Surfaces(self.state, self.clock)
+        self.files = Files(self.state)
         self.url = ""
         self.streams = Streams(self.state, self.clock, self._changed)
         if not self.state.users:
@@ -95,11 +101,18 @@ class Workspace:
         self.surfaces.clear()
         self.streams.restore()
         self._seed()
+        self.state.changes.restart()
 
     def advance(self, seconds: float) -> None:
         """Move the clock forward, with what comes due."""
         self.clock.advance(seconds)
         self.streams.expire()
+
+    def called(self, call: Call) -> None:
+        """Record a Web API call, with its number and what its tier has left."""
+        left = self.limits.left(call.method) if self.settings.limits else None
+        self.calls.append(replace(call, left=left, seq=next(self._numbers)))
+        self.state.changes.mark("calls")
 
     # ------------------------------------------------------- users and channels
 

@@ -1,6 +1,7 @@
 """The control routes of the local Slack."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,56 @@ async def test_message_edit_delete(slack: LocalSlack, http: ClientSession):
     assert [one.text for one in slack.replies("general", root["ts"])][1] == "edited"
     await post(http, "delete", channel="general", ts=reply["ts"])
     assert len(slack.replies("general", root["ts"])) == 1
+
+
+async def test_reacting_renaming_and_opening(slack: LocalSlack, http: ClientSession):
+    said = await slack.say("ada", "general", "hi")
+    here = {"channel": "general", "ts": said.ts, "name": "eyes", "user": "grace"}
+    _, reacted = await post(http, "react", **here)
+    assert reacted["reactions"] == [{"name": "eyes", "users": [slack.users["grace"]], "count": 1}]
+    assert await post(http, "react", **here) == (400, {"ok": False, "error": "already_reacted"})
+    _, reacted = await post(http, "react", **here, away=True)
+    assert reacted["reactions"] == []
+    _, opened = await post(http, "open_dm", user="linus")
+    assert opened["channel"] == slack.dm("linus")
+    asked = await slack.say("linus", opened["channel"], "hi")
+    title = {"user": "linus", "channel": opened["channel"], "thread_ts": asked.ts, "title": "New"}
+    _, renamed = await post(http, "rename", **title)
+    assert renamed["title"] == "New"
+    assert [one.title for one in slack.statuses] == ["New"]
+    strange = title | {"user": "ada"}
+    assert await post(http, "rename", **strange) == (400, {"ok": False, "error": "not_in_channel"})
+
+
+async def test_how_far_people_have_read_survives_a_restart(tmp_path: Path):
+    data, general = tmp_path / "slack.sqlite3", "C0GENERAL"
+    async with LocalSlack(data=data) as slack:
+        first = await slack.say("ada", "general", "hi")
+        second = await slack.say("grace", "general", "hi", thread_ts=first.ts)
+        async with ClientSession(f"{slack.url}/_control/") as http:
+            mark = {"channel": "general", "ts": second.ts}
+            assert await post(http, "mark", user="linus", **mark) == (
+                200,
+                {"ok": True, "channel": general, "ts": second.ts},
+            )
+            refused = {"ok": False, "error": "not_in_channel"}
+            assert await post(http, "mark", user="connect", **mark) == (400, refused)
+            _, refused = await post(http, "mark", user="ada", channel="general", ts="now")
+            assert refused["error"] == "bad_timestamp"
+        reads = slack.workspace.state.reads[general]
+        # Who posts has read what came before.
+        assert reads == {
+            slack.users["ada"]: first.ts,
+            slack.users["grace"]: second.ts,
+            slack.users["linus"]: second.ts,
+        }
+        assert slack.workspace.state.latest(general) == second.ts
+    async with LocalSlack(data=data) as slack:
+        assert slack.workspace.state.reads == {general: reads}
+        assert slack.workspace.state.latest(general) == second.ts
+        slack.reset()
+        assert slack.workspace.state.reads == {}
+        assert slack.workspace.state.latest(general) is None
 
 
 async def test_refusals(http: ClientSession):
@@ -206,6 +257,10 @@ async def test_openapi_describes_the_routes(http: ClientSession):
             "shortcut",
             "usergroup",
             "user",
+            "react",
+            "rename",
+            "mark",
+            "open_dm",
         ]
     }
     assert "stale" in str(document["components"]["schemas"]["FaultBody"])

@@ -86,6 +86,7 @@ async def test_delayed_events_come_hourly(slack: LocalSlack, receiver: Receiver)
         before = len(receiver.requests)
         slack.advance(seconds)
         await _one_more(receiver, before)
+    await slack.settle()
     assert [request.status for request in receiver.requests] == [503] * 5 + [200]
 
 
