@@ -1,4 +1,9 @@
-"""`threadline demo`: everything on this machine, or the real thing where `--use` names it."""
+"""`threadline demo`: everything on this machine, or the real thing where `--use` names it.
+
+Until Ctrl-C turns run and answers are delivered in a process of their own (`bot.understudy`), so
+that people can kill it and watch the next one take over. One scripted conversation (`--once`) is
+played in a single process: nobody is there to kill anything, and it starts sooner.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,18 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot import places
-from bot.app import App, CannotListen, Config, missing, running
-from bot.local import LocalSlack
+from bot import orders, places, seeding, understudy
+from bot.app import ROLES, App, CannotListen, Config, missing, running
+from bot.behind import Behind, LocalView, RealView, View
+from bot.local import LocalSlack, seed
 from bot.local.settings import Options
 from bot.manifest import EVENT_SCOPES, REQUIRED_SCOPES
+from bot.replicas import Replicas
 from router import clock
-from router.errors import ConfigurationError, RuntimeFailure
+from router.errors import ConfigurationError
+from router.runtime.budget import Budget
 from router.runtime.client import Runtime
 from router.runtime.local import LocalRuntime
 from router.settings import Settings
-from router.tools import TOOLS
-from store import agents, database, members
+from store import database
+from store.database import Pool
 
 _VARIABLES = {
     "slack": {"slack_bot_token", "slack_signing_secret", "slack_api_url"},
@@ -31,7 +39,9 @@ _PORTS = {"slack": 3001, "runtime": 3002}
 _SHOWN = 50
 _WHOLE_AFTER_SECONDS = 1.0
 _RETRY_SECONDS = (0.3, 0.6, 1.0)
-
+# So that people see within seconds how a turn goes on whose worker was killed.
+_LEASE_SECONDS = 5.0
+_LOOKING_CONNECTIONS = 2
 
 _CURL = "  curl -s {slack}/_control/message -H 'content-type: application/json' -d '{message}'\n"
 
@@ -45,9 +55,15 @@ class Demo:
     runtime: LocalRuntime | None
     agent: str
 
+    @property
+    def page(self) -> str | None:
+        """The address of the local Slack's page."""
+        return f"{self.slack.url}/" if self.slack else None
+
     def addresses(self) -> dict[str, Any]:
         """Where everything is."""
-        return {
+        page = {"page": self.page} if self.page else {}
+        return page | {
             "threadline": self.app.url,
             "slack": self.slack.url if self.slack else "real",
             "runtime": self.runtime.url if self.runtime else "real",
@@ -56,25 +72,41 @@ class Demo:
 
 @asynccontextmanager
 async def demonstrating(
-    real: Settings, data_dir: Path, use: frozenset[str], port: int | None
+    real: Settings, data_dir: Path, use: frozenset[str], port: int | None, *, apart: bool
 ) -> AsyncIterator[Demo]:
-    """Everything started over `data_dir`; `real` is read only for what `use` names."""
+    """Everything started over `data_dir`; `real` is read only for what `use` names.
+
+    `apart`: turns are run and answers delivered by a process of their own, and people can look
+    behind the page of the local Slack.
+    """
     async with AsyncExitStack() as stack:
+        replicas = await _prepared(stack) if apart else None
         place = await stack.enter_async_context(
             places.owned(real, None if "database" in use else data_dir)
         )
         await asyncio.to_thread(data_dir.mkdir, parents=True, exist_ok=True)
+        pool = await _looking(stack, place.dsn) if apart else None
         slack = None if "slack" in use else await _local_slack(stack, data_dir)
         runtime = None if "runtime" in use else await _local_runtime(stack, data_dir)
-        settings = _settings(real, slack, runtime)
-        agent = await _seed(place.dsn, settings)
-        keys = places.keyring(real if "database" in use else settings, data_dir)
-        app = await _on_a_free_port(stack, Config(settings, place.dsn, keys), port)
+        settings = _settings(real, slack, runtime, quick=apart)
+        agent = await seeding.seed(
+            place.dsn, settings, scripted=runtime is not None, shared=place.server is None
+        )
+        keys = places.keyring(settings, data_dir)
+        if replicas is not None:
+            order = understudy.order_of(settings, place.dsn, data_dir)
+            await stack.enter_async_context(replicas.working(order))
+        roles = ROLES - understudy.ROLES if apart else ROLES
+        app = await _on_a_free_port(stack, Config(settings, place.dsn, keys, roles), port)
+        demo = Demo(app, slack, runtime, agent)
         if slack is not None:
             slack.request_url = f"{app.url}/slack/events"
+            if pool is not None and replicas is not None:
+                view = await _view(stack, pool, settings, runtime)
+                slack.behind = _behind(pool, view, replicas, runtime)
         if place.server is not None:
-            place.server.note(app.url)
-        yield Demo(app, slack, runtime, agent)
+            place.server.note(demo.page or app.url)
+        yield demo
 
 
 def environment_for(use: frozenset[str]) -> tuple[Settings, int | None]:
@@ -96,17 +128,22 @@ def _missing(settings: Settings, use: frozenset[str]) -> list[str]:
     return lacking
 
 
-def welcome(running: Demo, data_dir: Path, use: frozenset[str]) -> str:
-    """What a newcomer reads."""
-    lines = ["[bold]Threadline is running.[/bold] Ctrl-C stops it.\n"]
-    lines += [f"  {name:<11} {where}" for name, where in running.addresses().items()]
+def welcome(running: Demo, data_dir: Path, use: frozenset[str], *, opened: bool) -> str:
+    """What a newcomer reads; `opened` tells that the page is before them already."""
+    lines = []
+    if running.page is not None:
+        done = "Opened" if opened else "Open"
+        lines += [f"{done} [bold]{running.page}[/bold] in your browser.\n"]
+    lines += ["Threadline is running; Ctrl-C stops it.\n"]
+    addresses = {name: where for name, where in running.addresses().items() if name != "page"}
+    lines += [f"  {name:<11} {where}" for name, where in addresses.items()]
     lines += [f"  {'agent':<11} {running.agent}", f"  {'data':<11} {data_dir}"]
     if use:
         lines += [f"  {'real':<11} {', '.join(sorted(use))}"]
     if running.slack is not None:
         message = '{"user": "ada", "channel": "general", "text": "@threadline hello"}'
         lines += [
-            "\nSay something as Ada in #general; what is said appears below:\n",
+            "\nWhat is said there appears below. Without a browser, speak as Ada in #general with:\n",
             _CURL.format(slack=running.slack.url, message=message),
         ]
     return "\n".join(lines)
@@ -173,9 +210,49 @@ async def _local_runtime(stack: AsyncExitStack, data_dir: Path) -> LocalRuntime:
         return await stack.enter_async_context(LocalRuntime(port=0, data=data))
 
 
-def _settings(real: Settings, slack: LocalSlack | None, runtime: LocalRuntime | None) -> Settings:
-    """The real settings, with those of the local servers laid over them."""
-    local: dict[str, Any] = {"port": 0}
+async def _prepared(stack: AsyncExitStack) -> Replicas:
+    """The process that is to work reads its program while everything else starts."""
+    replicas = Replicas()
+    stack.push_async_callback(replicas.close)
+    await replicas.prepare()
+    return replicas
+
+
+async def _looking(stack: AsyncExitStack, dsn: str) -> Pool:
+    """For what the page looks at; closed after the page, which may be looking to the end."""
+    pool = await database.open_pool(dsn, size=_LOOKING_CONNECTIONS)
+    stack.push_async_callback(database.close_pool, pool)
+    return pool
+
+
+async def _view(
+    stack: AsyncExitStack, pool: Pool, settings: Settings, runtime: LocalRuntime | None
+) -> View:
+    """Who tells what the runtime knows."""
+    if runtime is not None:
+        return LocalView(runtime)
+    key = settings.anthropic_api_key
+    api_key, base_url = key.get_secret_value() if key else "", settings.anthropic_base_url
+    budget = Budget(pool, api_key=api_key, base_url=base_url)
+    client = Runtime(api_key=api_key, base_url=base_url, max_streams=1, budget=budget)
+    stack.push_async_callback(client.close)
+    return RealView(client)
+
+
+def _behind(pool: Pool, view: View, replicas: Replicas, runtime: LocalRuntime | None) -> Behind:
+    found = orders.of_replicas(replicas, _LEASE_SECONDS)
+    if runtime is not None:
+        found += orders.of_runtime(runtime)
+    return Behind(pool, seed.APP_ID, view, replicas=replicas, orders=found)
+
+
+def _settings(
+    real: Settings, slack: LocalSlack | None, runtime: LocalRuntime | None, *, quick: bool
+) -> Settings:
+    """The real settings, with those of the local servers laid over them; `quick` to recover."""
+    local: dict[str, Any] = {"port": 0, "log_level": "WARNING", "log_format": "console"}
+    if quick:
+        local["threadline_lease_seconds"] = _LEASE_SECONDS
     if slack is not None:
         local |= {
             "slack_bot_token": slack.bot_token,
@@ -202,42 +279,4 @@ async def _on_a_free_port(stack: AsyncExitStack, config: Config, port: int | Non
 
 def _at(config: Config, port: int) -> Config:
     settings = config.settings.model_copy(update={"port": port})
-    return Config(settings, config.dsn, config.keyring)
-
-
-async def _seed(dsn: str, settings: Settings) -> str:
-    """A workspace with an agent that exists at the runtime; what is there already stays."""
-    connection = await database.connect(dsn)
-    key = settings.anthropic_api_key
-    runtime = Runtime(
-        api_key=key.get_secret_value() if key else "",
-        base_url=settings.anthropic_base_url,
-        max_streams=1,
-    )
-    try:
-        workspace = await members.ensure_workspace(connection, "default")
-        deployed = [a for a in await agents.every(connection) if a.workspace_id == workspace.id]
-        for agent in deployed:
-            if await _is_there(runtime, agent.anthropic_agent_id):
-                return agent.name
-        made = await runtime.create_agent(
-            name="demo",
-            model="claude-sonnet-5-5",
-            system="You answer in a Slack thread.",
-            tools=TOOLS,
-        )
-        environment = await runtime.create_environment(name="demo")
-        return (await agents.put(connection, workspace.id, "demo", made, environment)).name
-    except RuntimeFailure as failure:
-        raise ConfigurationError(f"the runtime did not make the agent: {failure}") from failure
-    finally:
-        await runtime.close()
-        await connection.close()
-
-
-async def _is_there(runtime: Runtime, agent_id: str) -> bool:
-    try:
-        await runtime.check_agent(agent_id)
-    except RuntimeFailure:
-        return False
-    return True
+    return Config(settings, config.dsn, config.keyring, config.roles)

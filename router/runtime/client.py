@@ -252,6 +252,14 @@ class Runtime:
             )
         return [e.to_dict(mode="json", warnings=False) for e in page.data]
 
+    async def newest_events(self, need: Need, session_id: str, count: int) -> list[Event]:
+        """The newest events of all kinds, at most a page of them, oldest first; queued ones last."""
+        async with self._read(need):
+            page = await self._calls.beta.sessions.events.list(
+                session_id, order="desc", limit=min(count, _PAGE)
+            )
+        return [e.to_dict(mode="json", warnings=False) for e in reversed(page.data)]
+
     async def held_calls(self, need: Need, session_id: str) -> set[str] | None:
         """The calls that the newest status says are held; None where it waits for nobody."""
         async with self._read(need):

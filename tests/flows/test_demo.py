@@ -1,6 +1,9 @@
 """`threadline demo`: what a newcomer starts first, and what `--once` proves."""
 
+import json
+import os
 import re
+import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -183,18 +186,119 @@ class Room:
             state: dict[str, Any] = await response.json()
         return state
 
+    async def order(self, kind: str) -> str:
+        url = f"{self.where['slack']}/_page/order"
+        async with self._http.post(url, json={"kind": kind}) as response:
+            answer: dict[str, Any] = await response.json()
+        assert answer["ok"], answer
+        return str(answer["says"])
+
+    def workers(self) -> list[int]:
+        """The living processes that this demo has started to work for it, or that it left behind."""
+        return [
+            int(path.parent.name)
+            for path in Path("/proc").glob("[0-9]*/environ")
+            if _is_worker(path.parent, self.mark)
+        ]
+
+    @property
+    def mark(self) -> str:
+        return self.process.env["MARK"]
+
+    async def behind(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """What the page's inspector is shown of a thread."""
+        place = {"viewer": "test", "channel": asked["channel"], "thread_ts": asked["ts"]}
+        async with self._http.post(f"{self.where['slack']}/_page/watch", json=place) as response:
+            assert (await response.json())["ok"]
+        async with self._http.get(f"{self.where['slack']}/_page/feed?viewer=test") as feed:
+            event = b""
+            while event != b"event: behind\n":
+                event = await feed.content.readline()
+            shown: dict[str, Any] = json.loads((await feed.content.readline())[len(b"data: ") :])
+        return shown
+
     async def stop(self) -> None:
-        """Ctrl-C."""
-        self.process.signal(signal.SIGINT)
+        """Ctrl-C, which a terminal tells everybody in the foreground."""
+        os.killpg(self.process.pid, signal.SIGINT)
         assert await self.process.ended() == 0
         assert self.process.stderr == ""
+
+
+def _is_worker(proc: Path, mark: str) -> bool:
+    try:
+        command, environ = ((proc / name).read_bytes() for name in ("cmdline", "environ"))
+    except OSError:  # it has ended meanwhile, or is none of ours
+        return False
+    return b"bot.understudy" in command and f"MARK={mark}".encode() in environ.split(b"\0")
+
+
+def _serving(data_dir: Path) -> bool:
+    """Whether a PostgreSQL still serves what is there."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            if b"%s/postgres\0" % bytes(data_dir) in path.read_bytes():
+                return True
+    return False
 
 
 async def demo(
     commands: Processes, data_dir: Path, http: aiohttp.ClientSession, **env: str
 ) -> Room:
-    process = commands.start("demo", "--json", "--data-dir", str(data_dir), **env)
+    argv = ("demo", "--json", "--data-dir", str(data_dir))
+    process = commands.start(*argv, **{"MARK": secrets.token_hex(8)} | env)
     return Room(http, process, await process.ready())
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc here")
+
+
+@needs_proc
+async def test_a_killed_worker_is_followed_by_another_and_none_outlives_the_demo(
+    commands, data_dir
+):
+    async with aiohttp.ClientSession() as http:
+        room = await demo(commands, data_dir, http)
+        (first,) = room.workers()
+        asked = await room.say("@threadline !slow 6")
+        await eventually(lambda: room.answers(asked["ts"]), 15, "the answer to grow")
+        session = (await room.behind(asked))["session"]
+        assert session["lease_owner"] == f"{socket.gethostname()}:{first}"
+        says = await room.order("kill_worker")
+        assert f"Killed process {first}." in says
+
+        async def answered() -> bool:
+            return [text[-5:] for text in await room.answers(asked["ts"])] == ["show."]
+
+        await eventually(answered, 40, "the whole answer")
+        (second,) = room.workers()
+        assert second != first
+        await room.process.kill()
+        await eventually(lambda: not room.workers(), 20, "the end of the worker")
+        await eventually(lambda: not _serving(data_dir), 20, "the end of the database")
+
+
+async def test_ctrl_c_while_the_worker_is_still_starting_is_quiet(commands, data_dir):
+    async with aiohttp.ClientSession() as http:
+        await (await demo(commands, data_dir, http)).stop()
+
+
+@needs_proc
+async def test_ctrl_c_in_the_middle_of_an_answer_is_quiet_and_the_next_start_finishes_it(
+    commands, data_dir
+):
+    async with aiohttp.ClientSession() as http:
+        room = await demo(commands, data_dir, http)
+        asked = await room.say("@threadline !slow 6")
+        await eventually(lambda: room.answers(asked["ts"]), 15, "the answer to grow")
+        await room.stop()
+        assert room.workers() == []
+        room = await demo(commands, data_dir, http)
+
+        async def answered() -> bool:
+            return [text[-5:] for text in await room.answers(asked["ts"])] == ["show."]
+
+        await eventually(answered, 40, "the whole answer")
+        await room.stop()
 
 
 async def test_it_stops_on_ctrl_c_and_the_next_start_finds_everything(commands, data_dir):
@@ -212,7 +316,7 @@ async def test_it_stops_on_ctrl_c_and_the_next_start_finds_everything(commands, 
             env = {"SLACK_SIGNING_SECRET": "not-shown", "ANTHROPIC_API_KEY": "not-shown"}
             second = await commands.run(*argv, "--data-dir", str(data_dir), **env)
             assert second.code == 2
-            assert f"already runs on {data_dir} at {room.where['threadline']}" in second.stderr
+            assert f"already runs on {data_dir} at {room.where['page']}" in second.stderr
 
         (before,) = await room.sessions()
         await room.stop()

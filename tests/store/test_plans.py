@@ -15,8 +15,10 @@ from store import (
     agents,
     approvals,
     audit,
+    behind,
     database,
     escalations,
+    homes,
     inputs,
     leases,
     outbox,
@@ -45,14 +47,16 @@ _BIG = {
     "slack_threads",
 }
 _AGENT, _SESSION, _TURN, _INPUT, _DELIVERY, _ASKED_ID = (UUID(int=n) for n in range(1, 7))
+_PLACE = (UUID(int=7), UUID(int=8))
 _LIMIT = timedelta(seconds=10)
 
 # $1 agent, $2 workspace, $3 install: 20,000 threads at rest, a few of them awake
 _SESSIONS = """
 INSERT INTO agent_sessions (id, deployed_agent_id, workspace_id, source, slack_install_id,
-    slack_channel_id, slack_thread_ts, slack_conversation_key, anthropic_session_id, ready_at,
-    status, lease_owner, lease_expires_at)
-SELECT md5('s' || n)::uuid, $1, $2, 'slack', $3, 'C1', n::text, 'key ' || n, 'runtime ' || n,
+    slack_channel_id, slack_thread_ts, slack_conversation_key, created_by, anthropic_session_id,
+    ready_at, status, lease_owner, lease_expires_at)
+SELECT md5('s' || n)::uuid, $1, $2, 'slack', $3, 'C1', n::text, 'key ' || n, 'U' || n % 100,
+       'runtime ' || n,
        CASE WHEN n % 400 = 0 THEN now() END, CASE WHEN n % 800 = 0 THEN 'running' ELSE 'idle' END,
        CASE WHEN n % 800 = 0 THEN 'holder' END, CASE WHEN n % 800 = 0 THEN now() END
 FROM generate_series(1, 20000) n
@@ -278,6 +282,25 @@ _READS: dict[str, tuple[str, list[Any], str | None]] = {
         [_AGENT, _LIMIT, 500],
         "slack_previews_age",
     ),
+    "homes.sessions": (homes._SESSIONS, [*_PLACE, "U1", 10], "agent_sessions_person"),
+    "homes.approvals": (
+        homes._APPROVALS,
+        [*_PLACE, "U1", ["user:U1", "channel"]],
+        "agent_approvals_open",
+    ),
+    "homes.questions": (
+        homes._QUESTIONS,
+        [*_PLACE, "U1", ["user:U1", "channel"]],
+        "agent_escalations_open",
+    ),
+    "homes.whose": (homes._WHOSE, [_AGENT, _SESSION], "agent_sessions_pkey"),
+    "behind.thread": (behind._THREAD, ["A1", "C1", "7"], "slack_threads_place"),
+    "behind.session": (behind._SESSION, [_AGENT, _SESSION], "agent_sessions_pkey"),
+    "behind.turns": (behind._TURNS, [_AGENT, _SESSION], None),
+    "behind.inputs": (behind._INPUTS, [_AGENT, _SESSION, [_TURN]], "session_inputs_turn"),
+    "behind.outbox": (behind._OUTBOX, [_AGENT, _SESSION], "slack_outbox_effect"),
+    "behind.approvals": (behind._APPROVALS, [_AGENT, _SESSION], None),
+    "behind.escalations": (behind._ESCALATIONS, [_AGENT, _SESSION], None),
     "agents.routes": (agents._ROUTES, [[_AGENT], ["C1"]], None),
 }
 

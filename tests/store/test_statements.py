@@ -12,6 +12,7 @@ import store
 from store import (
     approvals,
     audit,
+    behind,
     escalations,
     inputs,
     outbox,
@@ -50,6 +51,7 @@ _SWEEPS = {
     "approvals._DUE",
     "escalations._DUE",
     "escalations._ON_ITS_WAY",
+    "behind._THREAD",
 }
 _HOT = [
     m.__name__
@@ -63,6 +65,7 @@ _HOT = [
         approvals,
         escalations,
         audit,
+        behind,
     )
 ]
 _CALLS = {"execute", "executemany", "fetch", "fetchrow", "fetchval", "prepare", "cursor"}

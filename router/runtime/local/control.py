@@ -26,6 +26,14 @@ class GateMove(BaseModel):
     session_id: str | None = None
 
 
+class CutStreams(BaseModel):
+    """Resets every stream that is open at this moment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["cut_streams"]
+
+
 class ClearFaults(BaseModel):
     """Ends every fault in force."""
 
@@ -48,7 +56,8 @@ class Empty(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-_FAULT: TypeAdapter[Fault | GateMove | ClearFaults] = TypeAdapter(Fault | GateMove | ClearFaults)
+FaultOrder = Fault | GateMove | CutStreams | ClearFaults
+_FAULT: TypeAdapter[FaultOrder] = TypeAdapter(FaultOrder)
 _CLOCK: TypeAdapter[ClockMove] = TypeAdapter(ClockMove)
 _EMPTY: TypeAdapter[Empty] = TypeAdapter(Empty)
 
@@ -73,8 +82,8 @@ class Control:
         ]
 
     async def fault(self, request: web.Request) -> web.Response:
-        """Orders a fault, moves the gate, or clears all faults."""
-        order: Fault | GateMove | ClearFaults = await _read(request, _FAULT)
+        """Orders a fault, moves the gate, cuts all streams, or clears all faults."""
+        order: FaultOrder = await _read(request, _FAULT)
         match order:
             case Fault():
                 self._world.faults.order(order)
@@ -86,6 +95,8 @@ class Control:
                 self._engine.release_interrupts()
             case GateMove():
                 self._world.gate.release(order.session_id)
+            case CutStreams():
+                self._world.hub.cut_all()
             case ClearFaults():
                 self._world.faults.clear()
         return web.json_response({"ok": True})
@@ -120,7 +131,7 @@ def state_of(world: World) -> Json:
         "requests": dict(world.requests),
         "streams": world.hub.counts(),
         "faults": [
-            active.fault.model_dump() | {"hits": active.hits} for active in world.faults.active
+            active.fault.model_dump() | {"hits": active.hits} for active in world.faults.in_force()
         ],
         "held": world.gate.held(),
     }
@@ -167,7 +178,8 @@ _OPENAPI: Json = {
     },
     "components": {
         "schemas": {
-            model.__name__: model.model_json_schema() for model in (Fault, GateMove, ClearFaults)
+            model.__name__: model.model_json_schema()
+            for model in (Fault, GateMove, CutStreams, ClearFaults)
         }
     },
 }

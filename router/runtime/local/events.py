@@ -106,6 +106,9 @@ class Events:
             if not await listener.listen(self._ping_seconds):
                 await response.write(listener.held_back + _PING)
                 listener.held_back = b""
+            if listener.cut:
+                await _reset(request)
+                return
             cut = None
             batch: list[bytes] = []
             while listener.frames and cut is None:

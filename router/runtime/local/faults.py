@@ -1,5 +1,6 @@
-"""Faults to order: what goes wrong, where, and how often."""
+"""Faults to order: what goes wrong, where, how often, and for how long."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -66,6 +67,7 @@ class Fault(BaseModel):
     events: int = Field(1, ge=0, description="history_lag: how many are missing")
     seconds: float = Field(0.0, ge=0, description="stall, late_effect, history_lag: how long")
     retry_after: float | None = Field(None, ge=0, description="the header of that name, in seconds")
+    lasts: float | None = Field(None, gt=0, description="over after so many seconds")
     event_type: str | None = Field(
         None, description="cut_stream, duplicate, reorder, unknown_event: which type"
     )
@@ -76,10 +78,11 @@ class Fault(BaseModel):
 
 @dataclass(slots=True)
 class ActiveFault:
-    """A fault that was ordered, and how often it has struck."""
+    """A fault that was ordered, and how often it has struck; `over` is when it ends by itself."""
 
     fault: Fault
     hits: int = 0
+    over: float | None = None
 
     @property
     def spent(self) -> bool:
@@ -89,15 +92,23 @@ class ActiveFault:
 
 @dataclass(slots=True)
 class FaultBoard:
-    """The faults in force, oldest first."""
+    """The faults in force, oldest first; `now` is the time that those run by that last for a while."""
 
+    now: Callable[[], float]
     active: list[ActiveFault] = field(default_factory=list)
 
     def order(self, fault: Fault) -> ActiveFault:
         """Puts a fault in force; the answer counts its hits."""
-        active = ActiveFault(fault)
+        over = None if fault.lasts is None else self.now() + fault.lasts
+        active = ActiveFault(fault, over=over)
         self.active.append(active)
         return active
+
+    def in_force(self) -> list[ActiveFault]:
+        """The faults that are not over."""
+        now = self.now()
+        self.active = [a for a in self.active if a.over is None or now < a.over]
+        return self.active
 
     def clear(self) -> None:
         """Ends every fault."""
@@ -114,7 +125,7 @@ class FaultBoard:
         """The first fault of the kind that applies here; this counts as a hit."""
         if not self.active:
             return None
-        for active in self.active:
+        for active in self.in_force():
             fault = active.fault
             if fault.kind == kind and _applies(fault, route, session_id, event_type):
                 active.hits += 1

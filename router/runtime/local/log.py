@@ -85,6 +85,11 @@ class EventLog:
         yield from self.done
         yield from self.queued.values()
 
+    def newest(self, count: int) -> list[str]:
+        """The last events of the history, as JSON."""
+        last = [*self.done[-count:], *self.queued.values()]
+        return [entry.raw for entry in last[-count:]]
+
     def received(self) -> list[Entry]:
         """The events that users sent, in order of receipt."""
         users = (e for e in self.history() if e.kind.startswith(("user.", "system.")))

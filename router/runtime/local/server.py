@@ -123,6 +123,13 @@ class LocalRuntime:
         """All events of a session by processing time, deleted sessions included."""
         return [dict(entry.body) for entry in self.world.sessions[session_id].log.history()]
 
+    def look(self, session_id: str, newest: int) -> tuple[Json, list[str]] | None:
+        """A session as the API shows it, with its newest events as JSON, oldest first; None without it."""
+        session = self.world.sessions.get(session_id)
+        if session is None:
+            return None
+        return session.view(self._pace.now()), session.log.newest(newest)
+
     def requests(self, route: str) -> int:
         """How many requests of a route came in, e.g. `events.send`."""
         return self.world.requests[route]
@@ -146,6 +153,7 @@ class LocalRuntime:
         events: int = 1,
         seconds: float = 0.0,
         retry_after: float | None = None,
+        lasts: float | None = None,
         event_type: str | None = None,
         clean: bool = False,
     ) -> ActiveFault:
@@ -158,6 +166,7 @@ class LocalRuntime:
             events=events,
             seconds=seconds,
             retry_after=retry_after,
+            lasts=lasts,
             event_type=event_type,
             clean=clean,
         )
@@ -166,6 +175,10 @@ class LocalRuntime:
     def clear_faults(self) -> None:
         """Ends every fault in force."""
         self.world.faults.clear()
+
+    def cut_streams(self) -> None:
+        """Resets every stream that is open at this moment."""
+        self.world.hub.cut_all()
 
     def hold(self, session_id: str | None = None) -> None:
         """Holds turns just before the model answers, of one session or of all."""

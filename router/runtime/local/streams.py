@@ -19,6 +19,7 @@ class Listener:
     previews: set[str] = field(default_factory=set)
     held_back: bytes = b""
     ended: bool = False
+    cut: bool = False
 
     def say(self, kind: str, data: bytes) -> None:
         """Queues one frame."""
@@ -28,6 +29,11 @@ class Listener:
     def end(self) -> None:
         """Ends the stream once its queue is empty."""
         self.ended = True
+        self.awake.set()
+
+    def break_off(self) -> None:
+        """Has the stream reset, whatever it still had to say."""
+        self.cut = True
         self.awake.set()
 
     async def listen(self, seconds: float) -> bool:
@@ -101,6 +107,12 @@ class Hub:
         """Ends the streams of a session that was deleted."""
         for listener in self._listeners.get(session_id, ()):
             listener.end()
+
+    def cut_all(self) -> None:
+        """Breaks every stream off."""
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                listener.break_off()
 
     def end_all(self) -> None:
         """Ends every stream."""

@@ -20,7 +20,7 @@ class World:
         self.pace = pace
         self.gate = Gate()
         self.hub = Hub()
-        self.faults = FaultBoard()
+        self.faults = FaultBoard(pace.now)
         self.requests: Counter[str] = Counter()
         self.limited: Counter[str] = Counter()
         self.agents: dict[str, Agent] = {}
