@@ -23,7 +23,8 @@ demo: $(VENV)/.runtime ## run everything on this machine; ONCE=1 drives one scri
 	@$(BIN)/threadline demo$(if $(filter-out 0,$(ONCE)), --once)
 
 test: check ## check, then run every test but the long ones
-	$(BIN)/pytest -n 3 -m "not long"
+	$(BIN)/pytest -n 3 -m "not long" --ignore tests/browser
+	$(BIN)/pytest -n 2 -m "not long" tests/browser
 
 check: $(VENV)/.dev ## formatting, lint, types, layers, declared dependencies
 	$(BIN)/ruff format --check --quiet .

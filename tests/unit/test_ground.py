@@ -190,6 +190,7 @@ def test_continuous_integration_runs_make_test_with_the_shared_payloads(tmp_path
     shutil.copy(_ROOT / ".ci" / "run", run)
     payloads = tmp_path / "shared" / "fixtures" / "slack"
     _program(tmp_path, "bin/make", 'echo "$PWD|$*|${SLACK_PAYLOADS-unset}"')
+    _program(tmp_path, "bin/chromium", ":")  # so that none is installed
     environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     for expected in ("unset", str(payloads)):
         printed = subprocess.run(
@@ -217,3 +218,17 @@ def test_files_and_functions_stay_small():
                 lengths.append((node.end_lineno or 0) - node.lineno + 1)
                 assert lengths[-1] <= 60, f"{path}: {node.name}"
     assert statistics.quantiles(lengths, n=10)[-1] <= 25
+
+
+def test_the_page_is_plain_small_and_of_this_house_alone():
+    files = [path for path in (_ROOT / "bot/local/page/static").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".html", ".js", ".css", ".svg"}
+    for path in files:
+        text = path.read_text()
+        assert text.count("\n") <= 450, path
+        for never in ("innerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
+            assert never not in text, f"{path}: {never}"
+        fetched = re.findall(
+            r"""(?:from|import|src=|href=|url\(|fetch\()\s*["'(]*(\w+:)?//""", text
+        )
+        assert not fetched, path
