@@ -179,9 +179,9 @@ def _looks(one: Waiting, user_id: str, me: Standing) -> list[_Look]:
         return []
     groups = policy.groups_of(who)
     channels = [c for c in (one.home, one.elsewhere) if c] if "channel" in who else []
-    looks = [_look(channel, groups, one.whose == user_id) for channel in channels]
+    looks = [_look(channel, groups, mine=one.whose == user_id) for channel in channels]
     return looks or ([_Look("", groups, inside=False)] if groups else [])
 
 
-def _look(channel: str, groups: frozenset[str], mine: bool) -> _Look:  # noqa: FBT001
+def _look(channel: str, groups: frozenset[str], *, mine: bool) -> _Look:
     return _Look(channel, groups, inside=mine if channel.startswith("D") else None)
