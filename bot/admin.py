@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from router.errors import ConfigurationError, RuntimeFailure
 from router.runtime.client import Runtime
 from router.settings import Settings
 from router.tools import TOOLS
-from store import agents, database, installs, members
+from store import agents, database, installs, keys, members
 from store.agents import Agent
 from store.database import Connection
 from store.installs import Install
@@ -130,6 +131,70 @@ def shown(agent: Agent) -> dict[str, Any]:
     }
 
 
+async def list_members(
+    settings: Settings, data_dir: Path | None, workspace: str
+) -> list[dict[str, Any]]:
+    """The people of a workspace, the newest first."""
+    async with _database(settings, data_dir) as connection:
+        found = await _workspace(connection, workspace)
+        people = await members.page(connection, found.id)
+    return [{"user_id": p.user_id, "role": p.role, "since": _time(p.created_at)} for p in people]
+
+
+async def add_key(
+    settings: Settings, data_dir: Path | None, workspace: str, agent: str, new: tuple[str, str]
+) -> dict[str, Any]:
+    """Makes a key of a name and a role for an agent; the only time that anybody sees it."""
+    name, role = new
+    if role not in keys.ROLES:
+        raise ConfigurationError(f"--role must be one of {', '.join(keys.ROLES)}")
+    if not name.strip():
+        raise ConfigurationError("--name says what the key is for")
+    async with _database(settings, data_dir) as connection:
+        found = await _workspace(connection, workspace)
+        agent_id = await _agent_id(connection, found, agent)
+        wanted = keys.NewKey(found.id, agent_id, name.strip(), role)
+        made, token = await keys.make(connection, wanted)
+    return {"key": token} | _shown_key(made)
+
+
+async def list_keys(
+    settings: Settings, data_dir: Path | None, workspace: str, agent: str | None
+) -> list[dict[str, Any]]:
+    """The keys of a workspace, or of one agent of it; without what was shown once."""
+    async with _database(settings, data_dir) as connection:
+        found = await _workspace(connection, workspace)
+        agent_id = await _agent_id(connection, found, agent) if agent else None
+        return [_shown_key(key) for key in await keys.every(connection, found.id, agent_id)]
+
+
+async def revoke_key(settings: Settings, data_dir: Path | None, prefix: str) -> dict[str, Any]:
+    """Ends a key at once."""
+    async with _database(settings, data_dir) as connection:
+        workspace_id = await keys.workspace_of(connection, prefix)
+        if workspace_id is None or not await keys.revoke(connection, workspace_id, prefix):
+            raise ConfigurationError(
+                f"there is no working key {prefix!r}: `threadline keys list` shows them by prefix"
+            )
+    return {"prefix": prefix, "revoked": True}
+
+
+def _shown_key(key: keys.ApiKey) -> dict[str, Any]:
+    return {
+        "prefix": key.prefix,
+        "name": key.name,
+        "role": key.role,
+        "agent": str(key.deployed_agent_id),
+        "created_at": _time(key.created_at),
+        "last_used_at": _time(key.last_used_at),
+        "revoked_at": _time(key.revoked_at),
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return at.isoformat(timespec="seconds") if at else None
+
+
 @asynccontextmanager
 async def _database(settings: Settings, data_dir: Path | None) -> AsyncIterator[Connection]:
     """One connection to the database of the installation."""
@@ -148,6 +213,13 @@ async def _workspace(connection: Connection, name: str) -> members.Workspace:
             f"there is no workspace {name!r}: make it with `threadline workspaces add {name}`"
         )
     return found
+
+
+async def _agent_id(connection: Connection, workspace: members.Workspace, name: str) -> UUID:
+    agent = await agents.named(connection, workspace.id, name)
+    if agent is None:
+        raise ConfigurationError(f"there is no agent {name!r} in {workspace.name!r}")
+    return agent.id
 
 
 async def _install(connection: Connection, workspace_id: UUID, team: str | None) -> Install:

@@ -1,6 +1,7 @@
 """The `threadline` command. Exit codes: 0 done, 1 a check failed, 2 usage or configuration."""
 
 import json
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bot import admin, app as composition, cli_demo, demo, doctor, places, process
+from bot import admin, app as composition, cli_demo, cli_keys, demo, doctor, places, process
 from bot.local import LocalSlack
 from bot.local.settings import Options
 from bot.process import run
@@ -68,7 +69,7 @@ def _show(result: Any, *, as_json: bool) -> None:
 def serve(
     *,
     port: Port = None,
-    roles: Annotated[str, typer.Option(help="Which of ingress,worker,delivery.")] = ",".join(
+    roles: Annotated[str, typer.Option(help="Which of api,ingress,worker,delivery.")] = ",".join(
         sorted(composition.ROLES)
     ),
     data_dir: DataDir = None,
@@ -194,6 +195,13 @@ def members_add(
     """Give a person a role in a workspace."""
     added = admin.add_member(_settings(), data_dir, workspace, user_id, role)
     _show(run(added), as_json=json_)
+
+
+def _tell(work: Callable[[Settings], Coroutine[Any, Any, Any]], as_json: bool) -> None:
+    _show(run(work(_settings())), as_json=as_json)
+
+
+cli_keys.add_to(command, members, _tell)
 
 
 @agents.command("add")

@@ -13,8 +13,8 @@ from bot.outcome import SlackAway, SlackLimited, SlackRefused, SlackUnclear
 from bot.slack import Slack, check_app_token
 from router.errors import ConfigurationError, RuntimeFailure
 from router.settings import Settings
-from store import agents, database, installs, outbox
-from store.database import Pool
+from store import agents, database, installs, outbox, tenancy
+from store.database import Connection, Pool
 from store.embedded import EmbeddedPostgresError
 from store.migrate import MigrationError
 
@@ -122,6 +122,7 @@ async def _with_database(
         found = await installs.every(connection)
         deployed = await agents.every(connection)
         dead = await outbox.dead_by_error(connection, timedelta(days=1))
+        yield await _tenants(connection)
     yield _deployed(deployed, found)
     async for finding in _installs(settings, data_dir, pool, found):
         yield finding
@@ -148,6 +149,19 @@ def _server(server: dict[str, str]) -> Finding:
             "ALTER DATABASE … SET synchronous_commit = on",
         )
     return Finding("database", "ok", f"PostgreSQL {server['version']}, migrated")
+
+
+async def _tenants(connection: Connection) -> Finding:
+    """Whether the API may open: it reads as a role that the login must be able to become."""
+    check = "tenants' role"
+    if (trouble := await tenancy.trouble(connection)) is None:
+        return Finding(check, "ok", "threadline_tenant sees one workspace at a time")
+    return Finding(
+        check,
+        "warning",
+        f"the API and the dashboard stay shut: {trouble}",
+        f"run this in the database, as said in its lines:\n{await tenancy.mending(connection)}",
+    )
 
 
 def _deployed(deployed: list[agents.Agent], found: list[installs.Install]) -> Finding:

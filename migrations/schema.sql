@@ -32,6 +32,8 @@ CREATE TABLE public.agent_approvals (
     CONSTRAINT verdict_is_the_state CHECK ((((state <> 'allowed'::text) OR (verdict = 'allow'::text)) AND ((state <> 'denied'::text) OR (verdict = 'deny'::text))))
 );
 
+ALTER TABLE ONLY public.agent_approvals FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.agent_compute_usage (
     turn_id uuid NOT NULL,
     deployed_agent_id uuid NOT NULL,
@@ -53,6 +55,8 @@ CREATE TABLE public.agent_compute_usage (
     CONSTRAINT agent_compute_usage_runtime_ms_check CHECK ((runtime_ms >= 0)),
     CONSTRAINT agent_compute_usage_state_check CHECK ((state = ANY (ARRAY['final'::text, 'pending'::text])))
 );
+
+ALTER TABLE ONLY public.agent_compute_usage FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.agent_escalations (
     id uuid NOT NULL,
@@ -82,6 +86,8 @@ CREATE TABLE public.agent_escalations (
     CONSTRAINT only_pending_ones_ping CHECK (((state = 'pending'::text) OR (ping_at IS NULL))),
     CONSTRAINT pending_is_unanswered CHECK (((state = 'pending'::text) = (decided_at IS NULL)))
 );
+
+ALTER TABLE ONLY public.agent_escalations FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.agent_sessions (
     id uuid NOT NULL,
@@ -124,6 +130,8 @@ CREATE TABLE public.agent_sessions (
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000');
 
+ALTER TABLE ONLY public.agent_sessions FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.agent_turns (
     id uuid NOT NULL,
     deployed_agent_id uuid NOT NULL,
@@ -143,6 +151,27 @@ CREATE TABLE public.agent_turns (
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
 
+ALTER TABLE ONLY public.agent_turns FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.api_keys (
+    id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    deployed_agent_id uuid NOT NULL,
+    name text NOT NULL,
+    prefix text NOT NULL,
+    secret_hash bytea NOT NULL,
+    role text NOT NULL,
+    created_by text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_used_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT api_keys_name_check CHECK ((name <> ''::text)),
+    CONSTRAINT api_keys_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'member'::text, 'admin'::text]))),
+    CONSTRAINT api_keys_secret_hash_check CHECK ((length(secret_hash) = 32))
+);
+
+ALTER TABLE ONLY public.api_keys FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.approval_grants (
     deployed_agent_id uuid NOT NULL,
     session_id uuid NOT NULL,
@@ -154,6 +183,8 @@ CREATE TABLE public.approval_grants (
     at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+ALTER TABLE ONLY public.approval_grants FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.approval_votes (
     deployed_agent_id uuid NOT NULL,
     approval_id uuid NOT NULL,
@@ -162,6 +193,8 @@ CREATE TABLE public.approval_votes (
     voter jsonb NOT NULL,
     at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+ALTER TABLE ONLY public.approval_votes FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.audit_entries (
     id uuid NOT NULL,
@@ -182,6 +215,8 @@ CREATE TABLE public.audit_entries (
     CONSTRAINT audit_entries_subject_check CHECK ((subject = ANY (ARRAY['approval'::text, 'escalation'::text])))
 );
 
+ALTER TABLE ONLY public.audit_entries FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.deployed_agents (
     id uuid NOT NULL,
     workspace_id uuid NOT NULL,
@@ -195,6 +230,27 @@ CREATE TABLE public.deployed_agents (
     CONSTRAINT deployed_agents_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
     CONSTRAINT deployed_agents_status_check CHECK ((status = ANY (ARRAY['active'::text, 'paused'::text])))
 );
+
+ALTER TABLE ONLY public.deployed_agents FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.idempotency_keys (
+    deployed_agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    principal text NOT NULL,
+    route text NOT NULL,
+    key text NOT NULL,
+    body_hash bytea NOT NULL,
+    work_id uuid NOT NULL,
+    claim integer DEFAULT 1 NOT NULL,
+    claimed_until timestamp with time zone,
+    status smallint,
+    answer jsonb,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT either_claimed_or_answered CHECK (((status IS NULL) = (claimed_until IS NOT NULL))),
+    CONSTRAINT no_answer_without_a_status CHECK (((status IS NOT NULL) OR (answer IS NULL)))
+);
+
+ALTER TABLE ONLY public.idempotency_keys FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.oauth_installs (
     id uuid NOT NULL,
@@ -219,6 +275,8 @@ CREATE TABLE public.oauth_installs (
     CONSTRAINT oauth_installs_external_policy_check CHECK ((external_policy = ANY (ARRAY['reject'::text, 'allow_list'::text, 'allow_all'::text]))),
     CONSTRAINT oauth_installs_status_check CHECK ((status = ANY (ARRAY['active'::text, 'revoked'::text, 'uninstalled'::text])))
 );
+
+ALTER TABLE ONLY public.oauth_installs FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.runtime_budgets (
     key_hash bytea NOT NULL,
@@ -265,11 +323,15 @@ CREATE TABLE public.session_inputs (
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000');
 
+ALTER TABLE ONLY public.session_inputs FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.slack_budgets (
     install_id uuid NOT NULL,
     method text NOT NULL,
     spent_until timestamp with time zone NOT NULL
 );
+
+ALTER TABLE ONLY public.slack_budgets FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.slack_outbox (
     delivery_id uuid NOT NULL,
@@ -309,6 +371,8 @@ CREATE TABLE public.slack_outbox (
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
 
+ALTER TABLE ONLY public.slack_outbox FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.slack_previews (
     deployed_agent_id uuid NOT NULL,
     workspace_id uuid NOT NULL,
@@ -327,12 +391,16 @@ CREATE TABLE public.slack_previews (
     CONSTRAINT slack_previews_text_from_check CHECK ((text_from >= 0))
 );
 
+ALTER TABLE ONLY public.slack_previews FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.slack_routes (
     install_id uuid NOT NULL,
     channel_id text NOT NULL,
     workspace_id uuid NOT NULL,
     deployed_agent_id uuid NOT NULL
 );
+
+ALTER TABLE ONLY public.slack_routes FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.slack_threads (
     slack_conversation_key text NOT NULL,
@@ -348,6 +416,8 @@ CREATE TABLE public.slack_threads (
     escalation_id uuid
 );
 
+ALTER TABLE ONLY public.slack_threads FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.slack_unclaimed (
     slack_conversation_key text NOT NULL,
     dedupe_key text NOT NULL,
@@ -358,6 +428,8 @@ CREATE TABLE public.slack_unclaimed (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+ALTER TABLE ONLY public.slack_unclaimed FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.workspace_members (
     workspace_id uuid NOT NULL,
     user_id text NOT NULL,
@@ -367,6 +439,8 @@ CREATE TABLE public.workspace_members (
     CONSTRAINT workspace_members_user_id_check CHECK ((user_id <> ''::text))
 );
 
+ALTER TABLE ONLY public.workspace_members FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.workspaces (
     id uuid NOT NULL,
     name text NOT NULL,
@@ -374,6 +448,8 @@ CREATE TABLE public.workspaces (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT workspaces_name_check CHECK ((name <> ''::text))
 );
+
+ALTER TABLE ONLY public.workspaces FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE ONLY public.agent_approvals
     ADD CONSTRAINT agent_approvals_deployed_agent_id_session_id_runtime_event__key UNIQUE (deployed_agent_id, session_id, runtime_event_id);
@@ -402,6 +478,12 @@ ALTER TABLE ONLY public.agent_turns
 ALTER TABLE ONLY public.agent_turns
     ADD CONSTRAINT agent_turns_pkey PRIMARY KEY (deployed_agent_id, id);
 
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_prefix_key UNIQUE (prefix);
+
 ALTER TABLE ONLY public.approval_grants
     ADD CONSTRAINT approval_grants_pkey PRIMARY KEY (deployed_agent_id, session_id, tool, server, arguments_hash);
 
@@ -419,6 +501,9 @@ ALTER TABLE ONLY public.deployed_agents
 
 ALTER TABLE ONLY public.deployed_agents
     ADD CONSTRAINT deployed_agents_workspace_id_name_key UNIQUE (workspace_id, name);
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (deployed_agent_id, principal, route, key);
 
 ALTER TABLE ONLY public.oauth_installs
     ADD CONSTRAINT oauth_installs_api_app_id_tenant_id_key UNIQUE (api_app_id, tenant_id);
@@ -470,6 +555,8 @@ ALTER TABLE ONLY public.workspaces
 
 CREATE INDEX agent_approvals_due ON public.agent_approvals USING btree (LEAST(remind_at, expires_at)) WHERE ((remind_at IS NOT NULL) OR (expires_at IS NOT NULL));
 
+CREATE INDEX agent_approvals_newest ON public.agent_approvals USING btree (workspace_id, deployed_agent_id, state, asked_at, id);
+
 CREATE INDEX agent_approvals_open ON public.agent_approvals USING btree (workspace_id, asked_at) WHERE (state = ANY (ARRAY['pending'::text, 'expired'::text]));
 
 CREATE INDEX agent_approvals_turn ON public.agent_approvals USING btree (deployed_agent_id, turn_id);
@@ -478,11 +565,15 @@ CREATE INDEX agent_compute_usage_pending ON public.agent_compute_usage USING btr
 
 CREATE INDEX agent_escalations_due ON public.agent_escalations USING btree (ping_at) WHERE (ping_at IS NOT NULL);
 
+CREATE INDEX agent_escalations_newest ON public.agent_escalations USING btree (workspace_id, deployed_agent_id, state, asked_at, id);
+
 CREATE INDEX agent_escalations_open ON public.agent_escalations USING btree (workspace_id, asked_at) WHERE (state = 'pending'::text);
 
 CREATE INDEX agent_escalations_turn ON public.agent_escalations USING btree (deployed_agent_id, turn_id);
 
 CREATE INDEX agent_sessions_live ON public.agent_sessions USING btree (deployed_agent_id) WHERE (status = 'running'::text);
+
+CREATE INDEX agent_sessions_newest ON public.agent_sessions USING btree (workspace_id, deployed_agent_id, source, status, created_at, id);
 
 CREATE UNIQUE INDEX agent_sessions_one_per_thread ON public.agent_sessions USING btree (deployed_agent_id, slack_conversation_key) WHERE (slack_conversation_key IS NOT NULL);
 
@@ -494,7 +585,15 @@ CREATE INDEX agent_turns_awaiting ON public.agent_turns USING btree (looked_at) 
 
 CREATE UNIQUE INDEX agent_turns_one_live ON public.agent_turns USING btree (deployed_agent_id, session_id) WHERE (ended_at IS NULL);
 
+CREATE INDEX api_keys_agent ON public.api_keys USING btree (workspace_id, deployed_agent_id, created_at);
+
+CREATE INDEX audit_entries_session ON public.audit_entries USING btree (workspace_id, deployed_agent_id, session_id, at);
+
 CREATE INDEX audit_entries_subject ON public.audit_entries USING btree (deployed_agent_id, subject_id, id);
+
+CREATE INDEX idempotency_keys_age ON public.idempotency_keys USING btree (created_at);
+
+CREATE INDEX session_inputs_arrived ON public.session_inputs USING btree (workspace_id, deployed_agent_id, session_id, accepted_at);
 
 CREATE UNIQUE INDEX session_inputs_client_key ON public.session_inputs USING btree (deployed_agent_id, client_key) WHERE (client_key IS NOT NULL);
 
@@ -526,6 +625,8 @@ CREATE INDEX slack_threads_place ON public.slack_threads USING btree (api_app_id
 
 CREATE INDEX slack_unclaimed_age ON public.slack_unclaimed USING btree (created_at);
 
+CREATE INDEX workspace_members_user ON public.workspace_members USING btree (user_id);
+
 ALTER TABLE ONLY public.agent_approvals
     ADD CONSTRAINT agent_approvals_deployed_agent_id_session_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
 
@@ -556,6 +657,9 @@ ALTER TABLE ONLY public.agent_sessions
 ALTER TABLE ONLY public.agent_turns
     ADD CONSTRAINT agent_turns_deployed_agent_id_session_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
 
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_deployed_agent_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, workspace_id) REFERENCES public.deployed_agents(id, workspace_id);
+
 ALTER TABLE ONLY public.approval_grants
     ADD CONSTRAINT approval_grants_deployed_agent_id_approval_id_fkey FOREIGN KEY (deployed_agent_id, approval_id) REFERENCES public.agent_approvals(deployed_agent_id, id);
 
@@ -570,6 +674,9 @@ ALTER TABLE ONLY public.audit_entries
 
 ALTER TABLE ONLY public.deployed_agents
     ADD CONSTRAINT deployed_agents_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);
 
 ALTER TABLE ONLY public.oauth_installs
     ADD CONSTRAINT oauth_installs_default_agent_id_workspace_id_fkey FOREIGN KEY (default_agent_id, workspace_id) REFERENCES public.deployed_agents(id, workspace_id);
@@ -618,3 +725,137 @@ ALTER TABLE ONLY public.workspace_members
 
 ALTER TABLE ONLY public.workspaces
     ADD CONSTRAINT workspaces_default_agent_id_id_fkey FOREIGN KEY (default_agent_id, id) REFERENCES public.deployed_agents(id, workspace_id);
+
+ALTER TABLE public.agent_approvals ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.agent_compute_usage ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.agent_escalations ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.agent_sessions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.agent_turns ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.api_keys ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.approval_grants ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.approval_votes ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.audit_entries ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.deployed_agents ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.oauth_installs ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY ours ON public.agent_approvals USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.agent_compute_usage USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.agent_escalations USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.agent_sessions USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.agent_turns USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.api_keys USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.approval_grants USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.approval_votes USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.audit_entries USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.deployed_agents USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.idempotency_keys USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.oauth_installs USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.session_inputs USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.slack_budgets USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.slack_outbox USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.slack_previews USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.slack_routes USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.slack_threads USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.slack_unclaimed USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.workspace_members USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.workspaces USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+ALTER TABLE public.session_inputs ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.slack_budgets ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.slack_outbox ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.slack_previews ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.slack_routes ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.slack_threads ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.slack_unclaimed ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON public.agent_approvals USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.agent_compute_usage USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.agent_escalations USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.agent_sessions USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.agent_turns USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.api_keys USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.approval_grants USING ((EXISTS ( SELECT
+   FROM public.deployed_agents a
+  WHERE ((a.id = approval_grants.deployed_agent_id) AND (a.workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif"))))));
+
+CREATE POLICY tenant ON public.approval_votes USING ((EXISTS ( SELECT
+   FROM public.deployed_agents a
+  WHERE ((a.id = approval_votes.deployed_agent_id) AND (a.workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif"))))));
+
+CREATE POLICY tenant ON public.audit_entries USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.deployed_agents USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.idempotency_keys USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.oauth_installs USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.session_inputs USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.slack_budgets USING ((EXISTS ( SELECT
+   FROM public.oauth_installs i
+  WHERE ((i.id = slack_budgets.install_id) AND (i.workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif"))))));
+
+CREATE POLICY tenant ON public.slack_outbox USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.slack_previews USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.slack_routes USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.slack_threads USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.slack_unclaimed USING ((EXISTS ( SELECT
+   FROM public.oauth_installs i
+  WHERE ((i.id = slack_unclaimed.install_id) AND (i.workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif"))))));
+
+CREATE POLICY tenant ON public.workspace_members USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.workspaces USING ((id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+ALTER TABLE public.workspace_members ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.workspaces ENABLE ROW LEVEL SECURITY;

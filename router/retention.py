@@ -11,7 +11,7 @@ import structlog
 
 from router import clock
 from router.loops import Stop, every
-from store import database, retention
+from store import database, idempotency, retention
 from store.database import Connection, Pool
 
 _log = structlog.get_logger(__name__)
@@ -28,6 +28,8 @@ _OF_NOBODY = (
     ("unclaimed", retention.drop_unclaimed, timedelta(hours=26)),
     # longer than any wait that Slack asks for
     ("budgets", retention.drop_budgets, timedelta(days=1)),
+    # longer than any client goes on asking
+    ("idempotency", idempotency.cleanup, timedelta(days=1)),
 )
 
 

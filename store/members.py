@@ -1,6 +1,7 @@
 """Workspaces and the people in them."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from store.database import Connection
@@ -50,3 +51,86 @@ ON CONFLICT (workspace_id, user_id) DO UPDATE SET role = excluded.role
 async def put_member(connection: Connection, workspace_id: UUID, user_id: str, role: str) -> None:
     """Gives a person a role in a workspace; a second time changes the role."""
     await connection.execute(_ADD_MEMBER, workspace_id, user_id, role)
+
+
+# ------------------------------------------------------------------ who may do what
+
+# $1 agent, $2 user
+_ROLE_OF = """
+SELECT m.workspace_id, m.role
+FROM deployed_agents a JOIN workspace_members m ON m.workspace_id = a.workspace_id
+WHERE a.id = $1 AND m.user_id = $2
+"""
+
+
+async def role_of(connection: Connection, agent_id: UUID, user_id: str) -> tuple[UUID, str] | None:
+    """The workspace of an agent and a person's role there; None for no such agent or no member.
+
+    Asked before a workspace is known, and so never as a tenant.
+    """
+    row = await connection.fetchrow(_ROLE_OF, agent_id, user_id)
+    return (row["workspace_id"], row["role"]) if row else None
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A workspace that a person belongs to."""
+
+    workspace_id: UUID
+    name: str
+    role: str
+
+
+# $1 user
+_WORKSPACES_OF = """
+SELECT w.id AS workspace_id, w.name, m.role
+FROM workspace_members m JOIN workspaces w ON w.id = m.workspace_id
+WHERE m.user_id = $1 ORDER BY w.name
+"""
+
+
+async def workspaces_of(connection: Connection, user_id: str) -> list[Membership]:
+    """The workspaces of a person, by name. Asked before one is known, and so never as a tenant."""
+    return [Membership(**row) for row in await connection.fetch(_WORKSPACES_OF, user_id)]
+
+
+# $1 workspace
+_NAME_OF = "SELECT name FROM workspaces WHERE id = $1"
+
+
+async def name_of(connection: Connection, workspace_id: UUID) -> str:
+    """What a workspace is called."""
+    name: str = await connection.fetchval(_NAME_OF, workspace_id)
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A person in a workspace."""
+
+    workspace_id: UUID
+    user_id: str
+    role: str
+    created_at: datetime
+
+
+# $1 workspace, $2 and $3 after this row, $4 how many at the most or null
+_PAGE = """
+SELECT workspace_id, user_id, role, created_at FROM workspace_members
+WHERE workspace_id = $1
+  AND ($2::timestamptz IS NULL OR (created_at, user_id) < ($2, $3::text))
+ORDER BY created_at DESC, user_id DESC LIMIT $4
+"""
+
+
+async def page(
+    connection: Connection,
+    workspace_id: UUID,
+    *,
+    after: tuple[datetime, str] | None = None,
+    limit: int | None = None,
+) -> list[Member]:
+    """The people of a workspace, newest first, from the one `after` (created_at, user_id)."""
+    at, user_id = after or (None, None)
+    rows = await connection.fetch(_PAGE, workspace_id, at, user_id, limit)
+    return [Member(**row) for row in rows]

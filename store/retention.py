@@ -16,6 +16,9 @@ slack_unclaimed      early events threads.expire_unclaimed, after 5 minutes or 2
                                   `drop_unclaimed` takes what that could not get at
 slack_budgets        channels     `drop_budgets`: a time that has passed says no more than no row
 runtime_budgets      keys         nothing: two rows for each key of the runtime
+api_keys             what is set  nothing: they are few, and a revoked one is still to be seen
+                     up
+idempotency_keys     requests     idempotency.cleanup, after a day
 schema_migrations    releases     nothing
 
 A body that was cleared is null. Only open inputs are sent and only open deliveries go out, so nobody

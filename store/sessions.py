@@ -75,6 +75,61 @@ async def wake_or_create(connection: Connection, wanted: list[NewSession]) -> di
     return {row["slack_conversation_key"]: Woken(**row) for row in rows}
 
 
+# ------------------------------------------------------------------ from outside of Slack
+
+# $1 id, $2 agent, $3 workspace, $4 title, $5 maker
+_CREATE = """
+INSERT INTO agent_sessions (id, deployed_agent_id, workspace_id, title, created_by, source)
+VALUES ($1, $2, $3, $4, $5, 'dashboard')
+"""
+
+
+async def create(
+    connection: Connection, id_: UUID, of: tuple[UUID, UUID], title: str | None, maker: str
+) -> None:
+    """A session without a Slack thread, `of` an agent and its workspace; it waits for a message."""
+    agent_id, workspace_id = of
+    await connection.execute(_CREATE, id_, agent_id, workspace_id, title, maker)
+
+
+# $1 agent, $2 session, $3 title
+_TITLE_ONCE = """
+UPDATE agent_sessions SET title = $3 WHERE deployed_agent_id = $1 AND id = $2 AND title IS NULL
+"""
+
+
+async def title_once(connection: Connection, agent_id: UUID, session_id: UUID, title: str) -> None:
+    """Names a session that has no title yet."""
+    await connection.execute(_TITLE_ONCE, agent_id, session_id, title)
+
+
+# $1 agent, $2 session
+_WAKE_OPEN = """
+UPDATE agent_sessions SET wake_seq = wake_seq + 1, ready_at = LEAST(ready_at, now())
+WHERE deployed_agent_id = $1 AND id = $2 AND status <> 'archived' AND archive_requested_at IS NULL
+RETURNING workspace_id
+"""
+
+
+async def wake_open(connection: Connection, agent_id: UUID, session_id: UUID) -> bool:
+    """Makes a session ready and locks its row; False if it takes no messages any more."""
+    return await connection.fetchval(_WAKE_OPEN, agent_id, session_id) is not None
+
+
+# $1 agent, $2 session
+_NEXT_POSITION = """
+UPDATE agent_sessions SET next_position = next_position + 1
+WHERE deployed_agent_id = $1 AND id = $2
+RETURNING next_position - 1
+"""
+
+
+async def next_position(connection: Connection, agent_id: UUID, session_id: UUID) -> int:
+    """A place behind all that was said so far; the caller has locked the session."""
+    place: int = await connection.fetchval(_NEXT_POSITION, agent_id, session_id)
+    return place
+
+
 # ------------------------------------------------------------------ what a holder writes
 
 # $1 agent, $2 session, $3 when the create leaves; null: it is settled

@@ -106,7 +106,7 @@ async def test_an_agent_is_made_at_the_runtime_where_a_model_is_named(commands, 
         (["nonsense"], "No such command"),
         (["agents", "list", "--colour"], "No such option"),
         (["local", "moon"], "is not one of"),
-        (["serve", "--roles", "ingress,cook"], "--roles takes delivery, ingress, worker"),
+        (["serve", "--roles", "ingress,cook"], "--roles takes api, delivery, ingress, worker"),
         (["demo", "--use", "moon"], "--use takes slack, runtime, database"),
         (["demo", "--once", "--use", "slack"], "--once plays the people too"),
         (

@@ -11,13 +11,17 @@ import pytest
 import store
 from store import (
     approvals,
+    approvals_read,
     audit,
     behind,
     escalations,
+    escalations_read,
+    idempotency,
     inputs,
     outbox,
     retention,
     sessions,
+    sessions_read,
     turns,
     usage,
 )
@@ -52,6 +56,7 @@ _SWEEPS = {
     "escalations._DUE",
     "escalations._ON_ITS_WAY",
     "behind._THREAD",
+    "idempotency._CLEANUP",
 }
 _HOT = [
     m.__name__
@@ -66,6 +71,10 @@ _HOT = [
         escalations,
         audit,
         behind,
+        sessions_read,
+        approvals_read,
+        escalations_read,
+        idempotency,
     )
 ]
 _CALLS = {"execute", "executemany", "fetch", "fetchrow", "fetchval", "prepare", "cursor"}
@@ -77,17 +86,23 @@ def test_statements_are_found_in_every_module_that_has_some():
     assert {name.split(".")[0] for name in _STATEMENTS} >= {
         "agents",
         "approvals",
+        "approvals_read",
         "audit",
         "calls",
         "database",
         "escalations",
+        "escalations_read",
+        "idempotency",
         "inputs",
         "installs",
+        "keys",
         "members",
         "migrate",
         "outbox",
         "retention",
         "sessions",
+        "sessions_read",
+        "tenancy",
         "threads",
         "turns",
         "usage",
