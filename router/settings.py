@@ -32,6 +32,12 @@ class Settings(BaseSettings):
     """id:base64(32 bytes)[,…]; the first encrypts, all decrypt."""
     threadline_public_url: str | None = None
     """Where people reach this service from outside."""
+    threadline_cors_origins: str | None = None
+    """Other origins whose pages may use the API with a person's cookie: https://a.example[,…]."""
+    supabase_url: str | None = None
+    """The project whose sessions open the API; its public keys prove them, it is their issuer."""
+    supabase_jwt_secret: SecretStr | None = None
+    """Proves Supabase sessions that are signed with a shared secret (HS256)."""
     threadline_lease_seconds: float = Field(default=15.0, gt=0.5)
     """How long a replica may be silent before its turns go elsewhere."""
     threadline_sweep_seconds: float = Field(default=1.0, gt=0)

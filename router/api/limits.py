@@ -1,0 +1,63 @@
+"""How often one principal may ask: token buckets in this process's memory.
+
+Replicas do not share them: behind N replicas a principal may get up to N times as much. They keep
+one caller from starving the rest of a process; what the runtime and Slack allow is budgeted across
+replicas elsewhere.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from router import clock
+from router.api.problems import too_many_requests
+
+READS_A_MINUTE = 600
+WRITES_A_MINUTE = 120
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_MINUTE = 60.0
+_MOST_BUCKETS = 10_000
+
+
+@dataclass(slots=True)
+class _Bucket:
+    left: float
+    seen_at: float
+
+
+class Limits:
+    """One bucket for reads and one for writes of each principal; full at first."""
+
+    def __init__(
+        self,
+        *,
+        reads: int = READS_A_MINUTE,
+        writes: int = WRITES_A_MINUTE,
+        now: Callable[[], float] = clock.monotonic,
+    ) -> None:
+        self._reads, self._writes, self._now = reads, writes, now
+        self._buckets: OrderedDict[tuple[str, bool], _Bucket] = OrderedDict()
+
+    def take(self, principal: str, method: str) -> None:
+        """Counts one request; a Problem too-many-requests with its Retry-After if there is no room.
+
+        Requests that are turned away cost nothing.
+        """
+        reads = method in SAFE_METHODS
+        most = self._reads if reads else self._writes
+        bucket = self._filled((principal, reads), most)
+        if bucket.left < 1:
+            raise too_many_requests((1 - bucket.left) * _MINUTE / most)
+        bucket.left -= 1
+
+    def _filled(self, name: tuple[str, bool], most: int) -> _Bucket:
+        """The bucket as time has filled it since; the one not asked for longest makes room."""
+        now = self._now()
+        bucket = self._buckets.setdefault(name, _Bucket(most, now))
+        self._buckets.move_to_end(name)
+        if len(self._buckets) > _MOST_BUCKETS:
+            self._buckets.popitem(last=False)
+        bucket.left = min(most, bucket.left + (now - bucket.seen_at) * most / _MINUTE)
+        bucket.seen_at = now
+        return bucket
