@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import aiohttp
 import anthropic
@@ -82,6 +82,16 @@ class RuntimeSession:
     def over(self) -> bool:
         """True once it takes nothing any more."""
         return self.archived or self.status == "terminated"
+
+
+@dataclass(frozen=True, slots=True)
+class PageWanted:
+    """Which events of a session, and from where on; `page` is what the page before named."""
+
+    types: tuple[str, ...] = ()
+    order: Literal["asc", "desc"] = "asc"
+    limit: int = 50
+    page: str | None = None
 
 
 class Runtime:
@@ -235,6 +245,17 @@ class Runtime:
             session_id, order="asc", limit=_PAGE, **_from(since)
         )
         return [e.to_dict(mode="json", warnings=False) for e in await self._whole(need, pages)]
+
+    async def events_page(
+        self, need: Need, session_id: str, wanted: PageWanted
+    ) -> tuple[list[Event], str | None]:
+        """One page of the events, and what the next is asked for with; RuntimeRefused: a bad page."""
+        asked: dict[str, Any] = {"order": wanted.order, "limit": wanted.limit}
+        asked |= {"types": list(wanted.types)} if wanted.types else {}
+        asked |= {"page": wanted.page} if wanted.page else {}
+        async with self._read(need):
+            page = await self._calls.beta.sessions.events.list(session_id, **asked)
+        return [e.to_dict(mode="json", warnings=False) for e in page.data], page.next_page
 
     async def recent_user_events(self, need: Need, session_id: str) -> list[Event]:
         """The newest events that we sent, those still queued at the runtime included."""
