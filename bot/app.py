@@ -31,6 +31,9 @@ from bot.slack import BotIdentity, Slack
 from bot.socket import Socket
 from bot.surfaces import Surfaces
 from router import clock
+from router.api import serve
+from router.api.hub import MOST_UPSTREAMS
+from router.api.serve import Api
 from router.approvals import Approvals
 from router.errors import ConfigurationError
 from router.escalations import Escalations
@@ -50,10 +53,11 @@ from store.leases import Ready
 
 _log = structlog.get_logger(__name__)
 
-ROLES = frozenset({"ingress", "worker", "delivery"})
+ROLES = frozenset({"ingress", "worker", "delivery", "api"})
 _ACK_CONNECTIONS = 6
 _WORK_CONNECTIONS = 14
 _LEASE_CONNECTIONS = 2
+_API_CONNECTIONS = 10
 _LIVE_TURNS = 1000
 _MOST_SEND_SECONDS = 8.0
 _STOP_SECONDS = 10.0
@@ -111,14 +115,16 @@ async def running(config: Config) -> AsyncIterator[App]:
         runtime = _runtime(settings, timing, pool)
         stack.push_async_callback(runtime.close)
         built = _Built(config, stop, _Ground(pool, ack_pool, leases, book, slack, runtime))
+        api = await built.api(stack)
         if built.socket is not None:
             await built.socket.check()
         await install_from_settings(config, pool, book, slack)
         async with asyncio.TaskGroup() as tasks:
             loops = [tasks.create_task(loop) for loop in built.loops()]
+            loops += [tasks.create_task(api.run(stop))] if api is not None else []
             tasks.create_task(_hurry(stop, loops, (ack_pool, pool, leases)))
             try:
-                async with _listening(built.http(), settings) as url:
+                async with _listening(built.http(api), settings) as url:
                     _log.info("app.started", url=url, roles=sorted(config.roles))
                     yield App(url, book, slack, built.intake, built.worker, built.metrics)
             finally:
@@ -144,6 +150,7 @@ class _Built:
     def __init__(self, config: Config, stop: Stop, ground: _Ground) -> None:
         self._config, self._stop, self._ground = config, stop, ground
         timing = config.timings()
+        self._api: Api | None = None
         self.metrics = Metrics()
         owner = owner_name()
         budgets = Budgets(ground.pool)
@@ -212,13 +219,14 @@ class _Built:
 
     def _ready(self, ready: list[Ready]) -> None:
         """A session of this process wants a worker: here at once, and a hint to the others."""
-        if "worker" in self._config.roles:
-            self.worker.offer(ready)
+        self._heard(ready)
         self.wakes.tell(ready)
 
     def _heard(self, ready: list[Ready]) -> None:
         if "worker" in self._config.roles:
             self.worker.offer(ready)
+        if self._api is not None:
+            self._api.wake(ready)
 
     def loops(self) -> Iterable["asyncio._CoroutineLike[None]"]:
         """What runs until the stop, by role."""
@@ -262,14 +270,24 @@ class _Built:
         for error, count in dead.items():
             self.metrics.dead_deliveries.labels(error).set(count)
 
-    def http(self) -> web.Application:
+    async def api(self, stack: AsyncExitStack) -> Api | None:
+        """The sessions API, where this process serves it; over connections of its own."""
+        if "api" not in self._config.roles:
+            return None
+        pool = await _pool(stack, self._config.dsn, _API_CONNECTIONS)
+        tell = (self._ready, self.delivery.wake)
+        means = serve.opened(self._config.settings, pool, self._ground.runtime, tell)
+        self._api = await stack.enter_async_context(means)
+        return self._api
+
+    def http(self, api: Api | None) -> web.Application:
         """The routes, those of Slack only where this process takes its events over HTTP."""
         operations = Operations(self._ground.ack_pool, self.metrics)
         secret = self._config.settings.slack_signing_secret
         if "ingress" not in self._config.roles or self.socket is not None or secret is None:
-            return application(operations, None)
+            return application(operations, None, api)
         route = SlackRoute(self.ingress, self.metrics, signing_secret=secret.get_secret_value())
-        return application(operations, route)
+        return application(operations, route, api)
 
 
 def missing(settings: Settings, roles: frozenset[str]) -> list[str]:
@@ -323,7 +341,7 @@ def _runtime(settings: Settings, timing: Timing, pool: Pool) -> Runtime:
         api_key=api_key,
         base_url=base_url,
         budget=Budget(pool, api_key=api_key, base_url=base_url),
-        max_streams=_LIVE_TURNS + 10,
+        max_streams=_LIVE_TURNS + MOST_UPSTREAMS + 10,
         # a send must be over before the lease is, with room for a renewal
         deadline=min(_MOST_SEND_SECONDS, timing.lease / 2),
     )

@@ -17,6 +17,7 @@ _CHANNEL = re.compile(r"[CG][A-Z0-9]{1,30}")
 _LINK = re.compile(r"https://[a-z0-9.-]+/archives/[A-Za-z0-9/?=&._-]+")
 _NOT_A_LETTER = re.compile(r"[^\w .'()-]|_")
 _LONGEST_NAME = 60
+_OUTSIDE = ("member:", "key:")  # how router.api.auth names those who ask through the API
 _MOST = 10
 _PLACES = {
     "slack": "in Slack",
@@ -38,6 +39,8 @@ def person(user: str | None, name: str = "") -> str:
     """A mention, which Slack shows as the person's name; without an id of Slack's the name itself."""
     if user and _PERSON.fullmatch(user):
         return f"<@{user}>"
+    if user and not name and user.startswith(_OUTSIDE):
+        return "somebody outside of Slack"
     return " ".join(_NOT_A_LETTER.sub("", name or user or "").split())[:_LONGEST_NAME]
 
 

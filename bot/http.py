@@ -14,6 +14,7 @@ from bot.events import Unreadable
 from bot.ingress import Ingress
 from bot.metrics import Metrics
 from router import clock
+from router.api.serve import Api
 from store import database
 from store.database import Pool
 
@@ -118,12 +119,16 @@ class Operations:
         )
 
 
-def application(operations: Operations, slack: SlackRoute | None) -> web.Application:
-    """The application to be served; without `slack` it takes no events."""
+def application(
+    operations: Operations, slack: SlackRoute | None, api: Api | None = None
+) -> web.Application:
+    """The application to be served; without `slack` it takes no events, without `api` no calls."""
     app = web.Application(client_max_size=_BODY_BYTES)
     app.add_routes(operations.routes())
     if slack is not None:
         app.add_routes([web.post("/slack/events", slack.handle)])
+    if api is not None:
+        api.mount(app)
     return app
 
 

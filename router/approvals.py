@@ -4,6 +4,7 @@ One transaction each, which first locks the session's row, as its holder's write
 and an end of the turn never cross. Policy is judged inside, on the row's own policy.
 """
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -49,33 +50,18 @@ class Approvals:
 
         `remember` lets later calls of the tool pass in this thread, as far as its policy allows.
         """
+        wish = Wish(verdict, reason, remember)
         async with database.within(self._pool, _SECONDS) as connection, connection.transaction():
-            found = await _locked(connection, ref)
-            if found is None:
-                return _UNKNOWN
-            outcome = await _judged(connection, found, ref, who)
-            if outcome is None:
-                outcome = await _take(connection, found, verdict, who, _short(reason))
-            if outcome.kind == "decided" and verdict == "allow" and remember:
-                await _remember(connection, found, who)
+            outcome = await decide(connection, ref, wish, who)
         self._tell(outcome)
         return outcome
 
     async def ask_again(self, ref: Ref, who: Clicker) -> Outcome:
         """A new card for a call whose card ran out. Who may decide may ask, and whom it is for."""
         async with database.within(self._pool, _SECONDS) as connection, connection.transaction():
-            found = await _locked(connection, ref)
-            if found is None:
-                return _UNKNOWN
-            if found.state != "expired" or found.card_no != ref.card_no:
-                return Outcome("late", found)
-            who_may = [*found.policy["who"], "requester"]
-            if why := policy.objection(who_may, found.requesters, who.standing):
-                return await _refused(connection, found, who, why)
-            again = await renew(connection, found, found.arguments, found.arguments_hash)
-            await humans.record(connection, again, "reissued", who.actor)
-            outcome = Outcome("decided", again)
-        self._on_notice()
+            outcome = await ask_again(connection, ref, who)
+        if outcome.kind == "decided":
+            self._on_notice()
         return outcome
 
     async def change_course(self, agent_id: UUID, turn_id: UUID, who: Clicker) -> Outcome:
@@ -110,6 +96,43 @@ class Approvals:
 
 
 # ------------------------------------------------------------------ inside the transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody decides; `Approvals.decide` says what its parts mean."""
+
+    verdict: Verdict
+    reason: str | None = None
+    remember: bool = False
+
+
+async def decide(connection: Connection, ref: Ref, wish: Wish, who: Clicker) -> Outcome:
+    """As `Approvals.decide`, in the caller's transaction; the caller tells who has to hear of it."""
+    found = await _locked(connection, ref)
+    if found is None:
+        return _UNKNOWN
+    outcome = await _judged(connection, found, ref, who)
+    if outcome is None:
+        outcome = await _take(connection, found, wish.verdict, who, _short(wish.reason))
+    if outcome.kind == "decided" and wish.verdict == "allow" and wish.remember:
+        await _remember(connection, found, who)
+    return outcome
+
+
+async def ask_again(connection: Connection, ref: Ref, who: Clicker) -> Outcome:
+    """As `Approvals.ask_again`, in the caller's transaction."""
+    found = await _locked(connection, ref)
+    if found is None:
+        return _UNKNOWN
+    if found.state != "expired" or found.card_no != ref.card_no:
+        return Outcome("late", found)
+    who_may = [*found.policy["who"], "requester"]
+    if why := policy.objection(who_may, found.requesters, who.standing):
+        return await _refused(connection, found, who, why)
+    again = await renew(connection, found, found.arguments, found.arguments_hash)
+    await humans.record(connection, again, "reissued", who.actor)
+    return Outcome("decided", again)
 
 
 async def _open_in(connection: Connection, agent_id: UUID, turn_id: UUID) -> list[humans.Asked]:

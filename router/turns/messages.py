@@ -12,6 +12,7 @@ again, with its interrupt, or makes the next turn where this one has ended meanw
 from datetime import timedelta
 from uuid import UUID
 
+from router import outside
 from router.errors import RuntimeGone, RuntimeRefused
 from router.ports import Person
 from router.runtime.budget import Need
@@ -232,7 +233,7 @@ class Messages:
         install_id = self._held.slack_install_id
         if install_id is None:
             return {}
-        users = {str(i.body.get("user")) for i in self.all}
+        users = {str(i.body.get("user")) for i in self.all if not outside.is_from(i.body)}
         return {u: await self._engine.conversation.person(install_id, u) for u in sorted(users)}
 
 

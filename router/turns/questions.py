@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from router import humans, policy, redaction
+from router import humans, outside, policy, redaction
 from router.behaviour import Escalations
 from router.escalations import decide
 from router.humans import Actor, Clicker
@@ -135,7 +135,8 @@ async def too_late(append: Append, mine: list[Input]) -> None:
 
 def _answers(item: Input, asked: Escalation) -> bool:
     after = item.order_key > int(asked.asked_at.timestamp())
-    return item.kind == "message" and after and bool(str(item.body.get("text") or "").strip())
+    in_slack = item.kind == "message" and not outside.is_from(item.body)
+    return in_slack and after and bool(str(item.body.get("text") or "").strip())
 
 
 async def _standing(engine: Engine, holding: Holding, item: Input, asked: Escalation) -> Standing:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import structlog
 
-from router import clock
+from router import clock, outside
 from router.errors import (
     RuntimeAway,
     RuntimeRefused,
@@ -129,7 +129,8 @@ def _present(recent: list[Event], wanted: list[Input]) -> dict[UUID, str]:
 def message_event(item: Input, person: Person | None) -> Event:
     """A person's message: our marker first, then what they wrote."""
     at = datetime.fromtimestamp(float(item.order_key), UTC).isoformat(timespec="seconds")
-    speaker = f"{person.name} ({person.id})" if person else str(item.body.get("user"))
+    spoken = outside.is_from(item.body) or str(item.body.get("user"))
+    speaker = f"{person.name} ({person.id})" if person else spoken
     return {
         "type": "user.message",
         "content": [
