@@ -36,8 +36,8 @@ check: $(VENV)/.dev ## formatting, lint, types, layers, declared dependencies
 test-long: $(VENV)/.dev ## run the tests that take minutes
 	$(BIN)/pytest -m long
 
-bench: $(VENV)/.dev ## measure and print: streaming, growth of indexes, re-attachment, approvals; QUICK=1 is small
-	@for workload in streaming growth reattach approvals; do \
+bench: $(VENV)/.dev ## measure and print: streaming, growth of indexes, re-attachment, approvals, tenancy, viewers; QUICK=1 is small
+	@for workload in streaming growth reattach approvals tenancy sse; do \
 	    QUICK=$(QUICK) $(BIN)/python -m tests.bench.$$workload || exit 1; \
 	done
 
