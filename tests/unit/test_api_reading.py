@@ -3,7 +3,7 @@
 import base64
 import json
 from datetime import UTC, datetime, timedelta, timezone
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from multidict import MultiDict
@@ -15,7 +15,7 @@ from router.api.schemas_asked import ApprovalsQuery
 from router.api.schemas_sessions import SessionsQuery
 
 AT = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
-ID = uuid4()
+ID = UUID("28423762-1861-4951-9420-23d6c67446df")
 
 
 def query(*pairs: tuple[str, str]) -> SessionsQuery:
