@@ -183,13 +183,14 @@ def _held(wake_seq: int | None) -> int:
     return wake_seq
 
 
-# $1 agent, $2 session, $3 wait before the next claim, $4 add to the failures, or start them anew
+# $1 agent, $2 session, $3 wait before the next claim, $4 add to the failures, or start them anew,
+# $5 whatever waits for a human, something new wants a worker
 _RELEASE = """
 UPDATE agent_sessions s
 SET lease_owner = NULL, lease_expires_at = NULL,
     failures = CASE WHEN $4 THEN s.failures + 1 ELSE 0 END,
     ready_at = CASE
-        WHEN s.archive_requested_at IS NOT NULL OR s.retitled
+        WHEN $5 OR s.archive_requested_at IS NOT NULL OR s.retitled
           OR EXISTS (SELECT FROM agent_turns t WHERE t.deployed_agent_id = $1
                      AND t.session_id = $2 AND t.state = 'running')
           OR EXISTS (SELECT FROM session_inputs i WHERE i.deployed_agent_id = $1
@@ -204,16 +205,23 @@ RETURNING ready_at IS NOT NULL
 
 
 async def release(
-    connection: Connection, lease: Lease, *, wait: timedelta = timedelta(0), failed: bool = False
+    connection: Connection,
+    lease: Lease,
+    *,
+    wait: timedelta = timedelta(0),
+    failed: bool = False,
+    woken: bool = False,
 ) -> bool:
     """Hands a fenced session back; True if it wants a worker again, after `wait`.
+
+    Messages of a turn that awaits a human want none, unless `woken` says that there is a new one.
 
     Call it after `fence` in the same transaction. The fence has locked the row, so this statement,
     with a snapshot of its own, sees every input whose accept has committed; one statement that
     both waits for the lock and looks would miss it and strand the message.
     """
     again: bool = await connection.fetchval(
-        _RELEASE, lease.deployed_agent_id, lease.session_id, wait, failed
+        _RELEASE, lease.deployed_agent_id, lease.session_id, wait, failed, woken
     )
     return again
 

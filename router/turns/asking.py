@@ -80,7 +80,7 @@ async def pause(  # all that a pause is made of
         await _write_cards(append, turn)
         await turns.await_human(append.connection, append.held.lease, turn.id)
         await _tell_who_waits(append, turn, waits_for)
-        again = await append.release()
+        again = await append.release(woken=await questions.unread(append, holding))
     _log.info("turn.awaits_human", session_id=str(holding.held.id), turn_id=str(turn.id))
     if again:
         engine.on_released([holding.held.ready])

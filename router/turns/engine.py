@@ -68,6 +68,7 @@ class Holding:
     behaviour: Behaviour = field(default_factory=Behaviour)
     missed: int = 0
     renewed: asyncio.Event = field(default_factory=asyncio.Event)
+    looked_at: frozenset[UUID] = frozenset()  # the queued inputs that were judged as answers
 
     def renew(self, expires: float) -> None:
         """Notes a renewal."""
@@ -132,11 +133,20 @@ class Append:
         held = self.held
         await self.say(await busy.gone(self.connection, held.deployed_agent_id, held.id))
 
-    async def release(self, *, wait: float = 0.0, failed: bool = False) -> bool:
-        """Hands the session back; True if it wants a worker again after `wait` seconds."""
+    async def release(
+        self, *, wait: float = 0.0, failed: bool = False, woken: bool = False
+    ) -> bool:
+        """Hands the session back; True if it wants a worker again after `wait` seconds.
+
+        `woken`: something arrived that this holder has not looked at.
+        """
         await self.unmark()
         return await leases.release(
-            self.connection, self.held.lease, wait=timedelta(seconds=wait), failed=failed
+            self.connection,
+            self.held.lease,
+            wait=timedelta(seconds=wait),
+            failed=failed,
+            woken=woken,
         )
 
 

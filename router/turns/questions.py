@@ -74,6 +74,12 @@ async def delivered(append: Append, escalation_id: UUID, state: str) -> None:
 # ------------------------------------------------------------------ replies that answer
 
 
+async def unread(append: Append, holding: Holding) -> bool:
+    """Whether something was accepted since `take_replies` looked: it may be the answer."""
+    waiting = await inputs.open_inputs(append.connection, append.held.lease)
+    return any(i.state == "queued" and i.id not in holding.looked_at for i in waiting)
+
+
 async def take_replies(engine: Engine, holding: Holding, turn: Turn) -> None:
     """Takes what people wrote below a card, or in the thread of the only question, as the answer.
 
@@ -95,6 +101,7 @@ async def _candidates(
     held, agent = holding.held, holding.held.deployed_agent_id
     async with database.borrow(engine.pool) as connection:
         mine = [i for i in await inputs.open_inputs(connection, held.lease) if i.state == "queued"]
+        holding.looked_at = frozenset(i.id for i in mine)
         found = await _below_cards(connection, agent, mine)
         asked = await escalations.of_turn(connection, agent, turn.id)
         waiting = [q for q in asked if q.state == "pending"]

@@ -60,6 +60,34 @@ async def test_a_reply_in_the_thread_answers_the_only_question(here: World):
     assert here.sent_texts() == ["!escalate which one?"]
 
 
+async def test_a_reply_that_overtakes_the_pause_is_taken_at_once(here: World):
+    """It is accepted after the worker's last look at replies, and before the session is released."""
+    async with here.app():
+        here.runtime.hold()
+        said = await here.slack.say("ada", "general", "@threadline !escalate which one?")
+        await eventually(partial(_sent, here))
+        async with here.connection.transaction():
+            await here.connection.execute("SELECT FROM agent_sessions FOR NO KEY UPDATE")
+            here.runtime.release()
+            await eventually(partial(_wait_for_it, here, 1), says="the asking waits")
+            await here.slack.say("ada", "general", "the blue one", thread_ts=said.ts)
+            await eventually(partial(_wait_for_it, here, 2), says="the reply waits behind it")
+        asked = await question(here, "answered")
+        await here.at_rest()
+    assert asked.answer == "the blue one"
+
+
+async def _sent(here: World) -> bool:
+    return [r["state"] for r in await here.rows("SELECT state FROM session_inputs")] == ["sent"]
+
+
+async def _wait_for_it(here: World, many: int) -> bool:
+    waiting: int = await here.connection.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    )
+    return waiting == many
+
+
 async def test_a_question_stands_in_the_escalation_channel_too_and_a_reply_there_answers(
     here: World,
 ):
