@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -12,6 +11,8 @@ import pytest
 
 from store.embedded import embedded_postgres, temporary_data_dir
 from store.migrate import migrate
+from tests import as_tenant
+from tests.databases import Databases, database_named, execute
 
 # What configures a real Threadline, or leads a client away from this machine, may not reach a test.
 _FOREIGN = {
@@ -38,25 +39,18 @@ _FOREIGN = {
 }
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--as-tenant", action="store_true", help="run tests/flows as threadline_tenant"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "as_tenant: as threadline_tenant, with --as-tenant or not")
+    config.addinivalue_line("markers", "as_login(why): never as threadline_tenant")
     for name in list(os.environ):
         if name.upper() in _FOREIGN or name.startswith("THREADLINE_"):
             del os.environ[name]
-
-
-def database_named(dsn: str, name: str) -> str:
-    """The address of another database of the same server."""
-    parts = urlsplit(dsn)
-    query = f"?{parts.query}" if parts.query else ""
-    return f"{parts.scheme}://{parts.netloc}/{name}{query}"
-
-
-async def _execute(dsn: str, statement: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 @pytest.fixture(scope="session")
@@ -74,34 +68,42 @@ def postgres_dsn() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def template(postgres_dsn: str) -> Iterator[str]:
+def template(postgres_dsn: str, pytestconfig: pytest.Config) -> Iterator[str]:
     """The name of a migrated database that nobody is connected to."""
     name = f"template_{uuid4().hex}"
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as own:
-        own.run(_execute(postgres_dsn, f"CREATE DATABASE {name}"))
+        own.run(execute(postgres_dsn, f"CREATE DATABASE {name}"))
         own.run(migrate(database_named(postgres_dsn, name)))
+        if pytestconfig.getoption("--as-tenant"):
+            own.run(as_tenant.grant(database_named(postgres_dsn, name)))
         yield name
-        own.run(_execute(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)"))
+        own.run(execute(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture
 async def empty_dsn(postgres_dsn: str) -> AsyncIterator[str]:
     """A database without any table, dropped afterwards."""
     name = f"test_{uuid4().hex}"
-    await _execute(postgres_dsn, f"CREATE DATABASE {name}")
+    await execute(postgres_dsn, f"CREATE DATABASE {name}")
     yield database_named(postgres_dsn, name)
-    await _execute(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)")
+    await execute(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def databases(postgres_dsn: str, template: str) -> Iterator[Databases]:
+    """Where the databases of single tests come from."""
+    made = Databases(postgres_dsn, template)
+    yield made
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as own:
+        own.run(made.close())
 
 
 @pytest.fixture
-async def dsn(postgres_dsn: str, template: str) -> AsyncIterator[str]:
-    """A migrated database for this test alone, dropped afterwards."""
-    name = f"test_{uuid4().hex}"
-    # Six times as fast as the default strategy where nothing waits for the disk.
-    copy = f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"
-    await _execute(postgres_dsn, copy)
+async def dsn(postgres_dsn: str, databases: Databases) -> AsyncIterator[str]:
+    """A migrated database for this test alone, without any rows."""
+    name = await databases.take()
     yield database_named(postgres_dsn, name)
-    await _execute(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)")
+    await databases.give_back(name)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.01
+_SLOWEST_POLL_SECONDS = 0.05  # what takes long may be seen a little later: looking costs, too
 
 
 @overload
@@ -24,6 +25,7 @@ async def eventually(predicate: Callable[[], Any], timeout: float = 10.0, says: 
     """
     deadline = time.monotonic() + timeout
     last: object = None
+    pause = _POLL_SECONDS
     while time.monotonic() < deadline:
         try:
             value = predicate()
@@ -35,5 +37,6 @@ async def eventually(predicate: Callable[[], Any], timeout: float = 10.0, says: 
             if value:
                 return value
             last = value
-        await asyncio.sleep(_POLL_SECONDS)
+        await asyncio.sleep(pause)
+        pause = min(1.05 * pause, _SLOWEST_POLL_SECONDS)
     raise AssertionError(f"{says or 'condition'} not met in {timeout} s; last seen: {last!r}")

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from functools import cache
 from html import escape
 from typing import Any
 
@@ -25,6 +26,7 @@ POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; frame-ancestors 'none
 """The page's Content-Security-Policy: its own style and nothing else."""
 
 
+@cache
 def page() -> bytes:
     """The whole page."""
     document = openapi.document()

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from http import HTTPStatus
 from typing import Any, Literal, TypeVar
 
@@ -40,6 +41,7 @@ _CALLS = 100
 _PAGE = 1000
 _RECENT = 100
 _INSTALL_TRIES = 3
+_trusted = cache(httpx2.create_ssl_context)  # read once: there are many certificates to parse
 
 # what a refusal says of its cause, the surest first: `error.details.error_code`, `error.type`, status
 _BY_CODE = {
@@ -373,6 +375,7 @@ def _client(
         http_client=DefaultAioHttpClient(
             base_url=base_url,
             timeout=timeout,
+            verify=_trusted(),
             limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=50),
         ),
     )

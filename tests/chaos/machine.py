@@ -18,7 +18,7 @@ from tests.chaos.machine_deciders import Deciders
 from tests.chaos.machine_nature import Nature
 from tests.chaos.machine_people import People
 from tests.chaos.machine_replicas import Replicas, noting_tasks
-from tests.conftest import database_named
+from tests.databases import database_named
 from tests.harness import World, world
 from tests.support import eventually
 

@@ -4,6 +4,7 @@ import pytest
 import structlog
 
 from bot import budget
+from tests import as_tenant
 from tests.harness import World, world
 
 
@@ -26,6 +27,14 @@ def _posts_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     """Where Slack has no limits, posts in one channel need not keep its pace of one a second."""
     if "limited" not in request.fixturenames:
         monkeypatch.setitem(budget._TIERS, "chat.postMessage", budget.Tier(60_000, 30_000))
+
+
+@pytest.fixture(autouse=True)
+def _as_tenant(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --as-tenant, or where a test asks for it, the product sees one workspace alone."""
+    marked = request.node.get_closest_marker
+    if marked("as_tenant") or (request.config.getoption("--as-tenant") and not marked("as_login")):
+        as_tenant.enforce(monkeypatch)
 
 
 @pytest.fixture
