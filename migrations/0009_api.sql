@@ -113,6 +113,33 @@ BEGIN
     END LOOP;
 END $$;
 
+-- A session for somebody, in one statement, which is a transaction of its own: their role at the agent,
+-- and the session, which is null where the agent has none of that id. It becomes the tenant before it
+-- reads the session, and so until the end of its transaction. `workspace` says whose a key is; a person
+-- has their role from our rows. No row: no such agent, or not theirs.
+CREATE FUNCTION threadline_session(agent uuid, session uuid, person text, workspace uuid)
+RETURNS TABLE (workspace_id uuid, role text, found agent_sessions)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    theirs uuid := workspace;
+    standing text;
+BEGIN
+    IF person IS NOT NULL THEN
+        SELECT m.workspace_id, m.role INTO theirs, standing
+        FROM deployed_agents a JOIN workspace_members m ON m.workspace_id = a.workspace_id
+        WHERE a.id = agent AND m.user_id = person;
+    END IF;
+    IF theirs IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM set_config('role', 'threadline_tenant', true),
+        set_config('threadline.workspace', theirs::text, true);
+    RETURN QUERY SELECT theirs, standing, s FROM (VALUES (1)) AS one (row)
+        LEFT JOIN agent_sessions s
+        ON s.workspace_id = theirs AND s.deployed_agent_id = agent AND s.id = session;
+END $$;
+
 -- Where this login may make no roles, the API stays shut and `threadline doctor` prints what is to be
 -- run; each step stands alone, so that what another database of this server did is no hindrance.
 DO $$

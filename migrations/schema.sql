@@ -1,5 +1,71 @@
 -- What the migrations add up to; `make schema` writes it.
 
+CREATE TABLE public.agent_sessions (
+    id uuid NOT NULL,
+    deployed_agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    anthropic_session_id text,
+    status text DEFAULT 'idle'::text NOT NULL,
+    source text NOT NULL,
+    title text,
+    created_by text,
+    slack_install_id uuid,
+    slack_team_id text,
+    slack_channel_id text,
+    slack_thread_ts text,
+    slack_conversation_key text,
+    ready_at timestamp with time zone,
+    wake_seq bigint DEFAULT 0 NOT NULL,
+    lease_owner text,
+    lease_expires_at timestamp with time zone,
+    lease_epoch bigint DEFAULT 0 NOT NULL,
+    barren_claims integer DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    create_started_at timestamp with time zone,
+    place_at timestamp with time zone,
+    usage_snapshot jsonb,
+    next_position bigint DEFAULT 0 NOT NULL,
+    archive_requested_at timestamp with time zone,
+    archived_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    titled_at numeric(20,6),
+    retitled boolean DEFAULT false NOT NULL,
+    CONSTRAINT agent_sessions_source_check CHECK ((source = ANY (ARRAY['dashboard'::text, 'slack'::text, 'schedule'::text, 'webhook'::text]))),
+    CONSTRAINT agent_sessions_status_check CHECK ((status = ANY (ARRAY['idle'::text, 'running'::text, 'archived'::text]))),
+    CONSTRAINT archived_has_its_time CHECK (((status = 'archived'::text) = (archived_at IS NOT NULL))),
+    CONSTRAINT archived_is_at_rest CHECK (((status <> 'archived'::text) OR ((ready_at IS NULL) AND (lease_owner IS NULL)))),
+    CONSTRAINT lease_is_whole CHECK (((lease_owner IS NULL) = (lease_expires_at IS NULL))),
+    CONSTRAINT slack_source_has_a_thread CHECK (((source <> 'slack'::text) OR (slack_conversation_key IS NOT NULL))),
+    CONSTRAINT slack_thread_is_whole CHECK ((num_nonnulls(slack_install_id, slack_channel_id, slack_thread_ts, slack_conversation_key) = ANY (ARRAY[0, 4])))
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000');
+
+ALTER TABLE ONLY public.agent_sessions FORCE ROW LEVEL SECURITY;
+
+CREATE FUNCTION public.threadline_session(agent uuid, session uuid, person text, workspace uuid) RETURNS TABLE(workspace_id uuid, role text, found public.agent_sessions)
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+DECLARE
+    theirs uuid := workspace;
+    standing text;
+BEGIN
+    IF person IS NOT NULL THEN
+        SELECT m.workspace_id, m.role INTO theirs, standing
+        FROM deployed_agents a JOIN workspace_members m ON m.workspace_id = a.workspace_id
+        WHERE a.id = agent AND m.user_id = person;
+    END IF;
+    IF theirs IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM set_config('role', 'threadline_tenant', true),
+        set_config('threadline.workspace', theirs::text, true);
+    RETURN QUERY SELECT theirs, standing, s FROM (VALUES (1)) AS one (row)
+        LEFT JOIN agent_sessions s
+        ON s.workspace_id = theirs AND s.deployed_agent_id = agent AND s.id = session;
+END $$;
+
 CREATE TABLE public.agent_approvals (
     id uuid NOT NULL,
     deployed_agent_id uuid NOT NULL,
@@ -88,49 +154,6 @@ CREATE TABLE public.agent_escalations (
 );
 
 ALTER TABLE ONLY public.agent_escalations FORCE ROW LEVEL SECURITY;
-
-CREATE TABLE public.agent_sessions (
-    id uuid NOT NULL,
-    deployed_agent_id uuid NOT NULL,
-    workspace_id uuid NOT NULL,
-    anthropic_session_id text,
-    status text DEFAULT 'idle'::text NOT NULL,
-    source text NOT NULL,
-    title text,
-    created_by text,
-    slack_install_id uuid,
-    slack_team_id text,
-    slack_channel_id text,
-    slack_thread_ts text,
-    slack_conversation_key text,
-    ready_at timestamp with time zone,
-    wake_seq bigint DEFAULT 0 NOT NULL,
-    lease_owner text,
-    lease_expires_at timestamp with time zone,
-    lease_epoch bigint DEFAULT 0 NOT NULL,
-    barren_claims integer DEFAULT 0 NOT NULL,
-    failures integer DEFAULT 0 NOT NULL,
-    create_started_at timestamp with time zone,
-    place_at timestamp with time zone,
-    usage_snapshot jsonb,
-    next_position bigint DEFAULT 0 NOT NULL,
-    archive_requested_at timestamp with time zone,
-    archived_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    titled_at numeric(20,6),
-    retitled boolean DEFAULT false NOT NULL,
-    CONSTRAINT agent_sessions_source_check CHECK ((source = ANY (ARRAY['dashboard'::text, 'slack'::text, 'schedule'::text, 'webhook'::text]))),
-    CONSTRAINT agent_sessions_status_check CHECK ((status = ANY (ARRAY['idle'::text, 'running'::text, 'archived'::text]))),
-    CONSTRAINT archived_has_its_time CHECK (((status = 'archived'::text) = (archived_at IS NOT NULL))),
-    CONSTRAINT archived_is_at_rest CHECK (((status <> 'archived'::text) OR ((ready_at IS NULL) AND (lease_owner IS NULL)))),
-    CONSTRAINT lease_is_whole CHECK (((lease_owner IS NULL) = (lease_expires_at IS NULL))),
-    CONSTRAINT slack_source_has_a_thread CHECK (((source <> 'slack'::text) OR (slack_conversation_key IS NOT NULL))),
-    CONSTRAINT slack_thread_is_whole CHECK ((num_nonnulls(slack_install_id, slack_channel_id, slack_thread_ts, slack_conversation_key) = ANY (ARRAY[0, 4])))
-)
-WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000');
-
-ALTER TABLE ONLY public.agent_sessions FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.agent_turns (
     id uuid NOT NULL,

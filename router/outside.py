@@ -17,6 +17,7 @@ from store import calls, inputs, outbox, sessions
 from store.database import Connection
 from store.inputs import NewInput
 from store.outbox import Effect
+from store.sessions_read import Session
 
 _TITLE = 80
 _SHOWN = 2_500  # a Slack section takes 3,000 characters
@@ -50,11 +51,11 @@ def is_from(body: dict[str, Any]) -> str:
 
 async def create(
     connection: Connection, where: Where, maker: str, title: str | None, text: str | None
-) -> None:
+) -> Session:
     """A session of the dashboard's; its title, if none is given, is what is said first."""
     wanted = title or (title_of(text, _TITLE) if text else None)
     of = (where.deployed_agent_id, where.workspace_id)
-    await sessions.create(connection, where.session_id, of, wanted, maker)
+    return await sessions.create(connection, where.session_id, of, wanted, maker)
 
 
 async def say(

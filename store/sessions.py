@@ -7,6 +7,7 @@ from uuid import UUID
 
 from store.database import Connection
 from store.leases import Lease
+from store.sessions_read import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +82,20 @@ async def wake_or_create(connection: Connection, wanted: list[NewSession]) -> di
 _CREATE = """
 INSERT INTO agent_sessions (id, deployed_agent_id, workspace_id, title, created_by, source)
 VALUES ($1, $2, $3, $4, $5, 'dashboard')
+RETURNING id, deployed_agent_id, workspace_id, anthropic_session_id, status, source, title, created_by,
+    slack_team_id, slack_channel_id, slack_thread_ts, slack_conversation_key, usage_snapshot,
+    archive_requested_at, archived_at, created_at, updated_at
 """
 
 
 async def create(
     connection: Connection, id_: UUID, of: tuple[UUID, UUID], title: str | None, maker: str
-) -> None:
+) -> Session:
     """A session without a Slack thread, `of` an agent and its workspace; it waits for a message."""
     agent_id, workspace_id = of
-    await connection.execute(_CREATE, id_, agent_id, workspace_id, title, maker)
+    row = await connection.fetchrow(_CREATE, id_, agent_id, workspace_id, title, maker)
+    assert row is not None  # noqa: S101  # an INSERT without a condition
+    return Session(*row)
 
 
 # $1 agent, $2 session, $3 title

@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 from uuid import UUID
 
+from store import tenancy
 from store.database import Connection
 
 STATUSES = ("idle", "running", "archived")
@@ -60,7 +61,49 @@ async def get(
 ) -> Session | None:
     """The session of that id, if it is the agent's and the agent the workspace's."""
     row = await connection.fetchrow(_GET, workspace_id, agent_id, session_id)
-    return Session(**row) if row else None
+    return Session(*row) if row else None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What somebody is at an agent, and the session there that they asked for, if it is there.
+
+    The role is null for who was named by their workspace alone.
+    """
+
+    workspace_id: UUID
+    role: str | None
+    session: Session | None
+
+
+# $1 agent, $2 session, $3 person, or null and $4 workspace
+_SEEN = """
+SELECT f.workspace_id AS theirs, f.role,
+    (f.found).id, (f.found).deployed_agent_id, (f.found).workspace_id,
+    (f.found).anthropic_session_id, (f.found).status, (f.found).source, (f.found).title,
+    (f.found).created_by, (f.found).slack_team_id, (f.found).slack_channel_id,
+    (f.found).slack_thread_ts, (f.found).slack_conversation_key, (f.found).usage_snapshot,
+    (f.found).archive_requested_at, (f.found).archived_at, (f.found).created_at,
+    (f.found).updated_at
+FROM threadline_session($1, $2, $3, $4) AS f
+"""
+
+
+async def seen(
+    connection: Connection, agent_id: UUID, session_id: UUID, who: str | UUID
+) -> Seen | None:
+    """The session as a person sees it, or a program of that workspace: in one round trip, as the tenant.
+
+    None where the agent is not theirs. Not inside of another transaction, which it would narrow to the
+    end. Raises what `tenancy.as_tenant` raises.
+    """
+    person, workspace_id = (who, None) if isinstance(who, str) else (None, who)
+    with tenancy.becoming():
+        row = await connection.fetchrow(_SEEN, agent_id, session_id, person, workspace_id)
+    if row is None:
+        return None
+    theirs, role, *columns = row
+    return Seen(theirs, role, Session(*columns) if columns[0] else None)
 
 
 # Merged from a run of the index for each source and status: no filter but the title's reads along.
@@ -119,7 +162,7 @@ async def page(
         id_,
         limit,
     )
-    return [Session(**row) for row in rows]
+    return [Session(*row) for row in rows]
 
 
 def _beyond_ascii(text: str) -> tuple[str, str]:

@@ -6,8 +6,8 @@ named none. Role and workspace end with the transaction, so that a pooled connec
 Whoever did not become that role sees everything, as the ack and worker paths do.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from uuid import UUID
 
 import asyncpg
@@ -40,6 +40,15 @@ class TenancyMissing(Exception):
     """This login may not become threadline_tenant; `threadline doctor` says how to mend it."""
 
 
+@contextmanager
+def becoming() -> Iterator[None]:
+    """Around a statement that becomes the tenant: TenancyMissing where it may not."""
+    try:
+        yield
+    except (asyncpg.InvalidParameterValueError, asyncpg.InsufficientPrivilegeError) as error:
+        raise TenancyMissing(str(error)) from error
+
+
 # $1 workspace
 _AS_TENANT = """
 SELECT set_config('role', 'threadline_tenant', true), set_config('threadline.workspace', $1, true)
@@ -54,10 +63,33 @@ async def as_tenant(connection: Connection, workspace_id: UUID) -> None:
     """
     if not connection.is_in_transaction():
         raise RuntimeError("a tenant's statements run inside a transaction")
-    try:
+    with becoming():
         await connection.execute(_AS_TENANT, str(workspace_id))
-    except (asyncpg.InvalidParameterValueError, asyncpg.InsufficientPrivilegeError) as error:
-        raise TenancyMissing(str(error)) from error
+
+
+# The rows are found before the role is taken, since each is shown after it was found.
+# $1 agent, $2 user
+_AS_MEMBER = """
+SELECT m.workspace_id, m.role, set_config('role', 'threadline_tenant', true),
+    set_config('threadline.workspace', m.workspace_id::text, true)
+FROM deployed_agents a JOIN workspace_members m ON m.workspace_id = a.workspace_id
+WHERE a.id = $1 AND m.user_id = $2
+"""
+
+
+async def as_member(
+    connection: Connection, agent_id: UUID, user_id: str
+) -> tuple[UUID, str] | None:
+    """The same for the workspace of an agent, and the person's role there, in one round trip.
+
+    None for no such agent or no member of its workspace: then nothing is narrowed, and nothing may be
+    asked. Raises what `as_tenant` raises.
+    """
+    if not connection.is_in_transaction():
+        raise RuntimeError("a tenant's statements run inside a transaction")
+    with becoming():
+        row = await connection.fetchrow(_AS_MEMBER, agent_id, user_id)
+    return (row["workspace_id"], row["role"]) if row else None
 
 
 @asynccontextmanager

@@ -5,7 +5,9 @@ from uuid import UUID
 
 from router import clock, commands, outside
 from router.api import cursors
+from router.api.auth.principals import Person, Principal
 from router.api.call import Answer, Call
+from router.api.context import Context
 from router.api.problems import (
     SESSION_ARCHIVED,
     SESSION_IDLE,
@@ -33,13 +35,14 @@ async def create(call: Call[Nothing, CreateSession]) -> Answer:
     where = _where(call, call.work_id)
     principal, wanted = call.principal, call.body
     maker = principal.user_id or principal.name
-    await outside.create(call.connection, where, maker, wanted.title, wanted.message)
+    made = await outside.create(call.connection, where, maker, wanted.title, wanted.message)
     ready: tuple[Ready, ...] = ()
     if wanted.message is not None:
         await outside.say(call.connection, where, _speaker(call), call.work_id, wanted.message)
         ready = (Ready(where.deployed_agent_id, where.session_id),)
-    made = shown(await find(call.connection, where.workspace_id, call.agent_id, call.work_id))
-    return Answer(made, ready, location=f"/dashboard/agents/{call.agent_id}/sessions/{made.id}")
+        made = await find(call.connection, where.workspace_id, call.agent_id, call.work_id)
+    location = f"/dashboard/agents/{call.agent_id}/sessions/{made.id}"
+    return Answer(shown(made), ready, location=location)
 
 
 async def listed(call: Call[SessionsQuery, Nothing]) -> Answer:
@@ -63,9 +66,9 @@ async def listed(call: Call[SessionsQuery, Nothing]) -> Answer:
     return Answer(SessionPage(data=[shown(row) for row in page], next_cursor=cursor))
 
 
-async def read(call: Call[Nothing, Nothing]) -> Answer:
+async def read(_context: Context, session: Session, _query: Nothing) -> SessionOut:
     """One session."""
-    return Answer(shown(await _found(call)))
+    return shown(session)
 
 
 async def say(call: Call[Nothing, SendMessage]) -> Answer:
@@ -101,6 +104,21 @@ async def archive(call: Call[Nothing, Nothing]) -> Answer:
     asked = await outside.archive(call.connection, where, _speaker(call))
     after = shown(await _found(call))
     return Answer(after, _ready(session), spoke=True) if asked else Answer(after)
+
+
+async def seen(
+    connection: Connection, who: Person | Principal, agent_id: UUID, session_id: UUID
+) -> tuple[Principal, Session | None]:
+    """What who asks is at the agent, and the session; Problem not-found where the agent is not theirs."""
+    if isinstance(who, Principal) and who.agent_id != agent_id:
+        raise not_found("agent")
+    name = who.workspace_id if isinstance(who, Principal) else who.user_id
+    found = await sessions_read.seen(connection, agent_id, session_id, name)
+    if found is None:
+        raise not_found("agent")
+    if isinstance(who, Principal):
+        return who, found.session
+    return who.in_workspace(found.workspace_id, found.role or ""), found.session
 
 
 async def find(

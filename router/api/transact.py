@@ -18,11 +18,15 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from router.api.answering import answered, written
-from router.api.auth.principals import Principal
+from router.api.auth.principals import Person, Principal, enter
 from router.api.call import Answer, Call
-from router.api.problems import IDEMPOTENCY_MISMATCH, Problem, unavailable
-from router.api.route import InTransaction, Route, Work
-from router.api.schemas import Nothing
+from router.api.problems import (
+    IDEMPOTENCY_MISMATCH,
+    Problem,
+    forbidden,
+    unavailable,
+)
+from router.api.route import InTransaction, Route
 from store import database, idempotency, tenancy
 from store.database import Connection, Pool
 from store.idempotency import Answered, Asked, Begun, Busy, Mismatch
@@ -32,8 +36,15 @@ from store.leases import Ready
 _SECONDS = 5.0
 _CLAIM = timedelta(seconds=10)  # longer than the transaction may take
 
-Said = tuple[dict[str, UUID], BaseModel, BaseModel]
-"""The ids in the path, the query and the body of a request."""
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A request: the ids in its path, its query, its body, and its Idempotency-Key."""
+
+    path: dict[str, UUID]
+    query: BaseModel
+    body: BaseModel
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,14 @@ class Asking:
 
     principal: Principal
     under: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Knocking:
+    """Somebody at an agent's door; what they may do there is read in the transaction of the work."""
+
+    who: Person | Principal
+    agent_id: UUID
 
 
 class Transactions:
@@ -61,21 +80,43 @@ class Transactions:
             await tenancy.as_tenant(connection, workspace_id)
             yield connection
 
-    async def read(
-        self, work: Work, asking: Asking, path: dict[str, UUID], query: BaseModel
-    ) -> bytes:
-        """The body of an answer to a request that changes nothing."""
-        async with self.tenant(asking.principal.workspace_id) as connection:
-            said = (path, query, Nothing())
-            return written((await work(_call(connection, asking, said, new_id()))).body)
+    @asynccontextmanager
+    async def _let_in(
+        self, route: Route, asking: Asking | Knocking
+    ) -> AsyncIterator[tuple[Connection, Asking]]:
+        """A transaction that sees the workspace of who asks alone, once they may do this there.
+
+        Problem not-found for an agent of others, forbidden for a role that is too little.
+        """
+        async with database.within(self._pool, _SECONDS) as connection, connection.transaction():
+            if isinstance(asking, Knocking):
+                principal = await enter(connection, asking.who, asking.agent_id)
+                asking = Asking(principal, asking.agent_id)
+            else:
+                await tenancy.as_tenant(connection, asking.principal.workspace_id)
+            judge(route, asking.principal)
+            yield connection, asking
+
+    async def read(self, route: Route, asking: Asking | Knocking, said: Said | Problem) -> bytes:
+        """The body of an answer to a request that changes nothing.
+
+        A Problem with what was said is told to nobody who may not ask.
+        """
+        assert isinstance(route.work, InTransaction)  # noqa: S101  # nothing else is read so
+        async with self._let_in(route, asking) as (connection, asked):
+            if isinstance(said, Problem):
+                raise said
+            return written((await route.work.do(_call(connection, asked, said, new_id()))).body)
 
     async def write(
-        self, route: Route, asking: Asking, said: Said, key: str | None
+        self, route: Route, wanted: Asking | Knocking, said: Said | Problem
     ) -> web.Response:
         """The answer to a request that changes something; its first one, if the key was used before."""
         assert isinstance(route.work, InTransaction)  # noqa: S101  # nothing else writes
-        async with self.tenant(asking.principal.workspace_id) as connection:
-            begun = await _begin(connection, route, asking, said, key) if key else None
+        async with self._let_in(route, wanted) as (connection, asking):
+            if isinstance(said, Problem):
+                raise said
+            begun = await _begin(connection, route, asking, said) if said.key else None
             if isinstance(begun, web.Response):
                 return begun
             work_id = begun.work_id if begun else new_id()
@@ -94,15 +135,23 @@ class Transactions:
             self._on_notice()
 
 
+def judge(route: Route, principal: Principal) -> None:
+    """Problem forbidden for who may not do this here."""
+    if route.people and principal.kind == "key":
+        raise forbidden("Only people may do this.")
+    if not principal.has(route.role):
+        raise forbidden(f"This takes the role {route.role}; yours is {principal.role}.")
+
+
 def _call(connection: Connection, asking: Asking, said: Said, work_id: UUID) -> Call[Any, Any]:
-    path, query, body = said
+    principal = asking.principal
     return Call(
-        connection, asking.principal, path, query, body, work_id, speaker=asking.principal.called
+        connection, principal, said.path, said.query, said.body, work_id, speaker=principal.called
     )
 
 
 async def _begin(
-    connection: Connection, route: Route, asking: Asking, said: Said, key: str
+    connection: Connection, route: Route, asking: Asking, said: Said
 ) -> Begun | web.Response:
     """The work is ours; or what was answered before. Problems for what it cannot be."""
     asked = Asked(
@@ -110,7 +159,7 @@ async def _begin(
         workspace_id=asking.principal.workspace_id,
         principal=asking.principal.name,
         route=route.operation_id,
-        key=key,
+        key=said.key or "",
         body_hash=_hash(said),
     )
     match await idempotency.begin(connection, asked, _CLAIM):
@@ -141,11 +190,10 @@ async def _keep(connection: Connection, begun: Begun, status: int, done: Answer)
 
 def _hash(said: Said) -> bytes:
     """What makes a request another one: its address and its body, as they were understood."""
-    path, query, body = said
     whole = [
-        {name: str(id_) for name, id_ in sorted(path.items())},
-        query.model_dump(mode="json"),
-        body.model_dump(mode="json", exclude_unset=True),
+        {name: str(id_) for name, id_ in sorted(said.path.items())},
+        said.query.model_dump(mode="json"),
+        said.body.model_dump(mode="json", exclude_unset=True),
     ]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).digest()
 

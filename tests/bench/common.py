@@ -40,10 +40,10 @@ def quieten() -> None:
 
 
 @asynccontextmanager
-async def database() -> AsyncIterator[str]:
-    """The address of a fresh, migrated PostgreSQL of its own, which does not wait for the disk."""
+async def database(*, durable: bool = False) -> AsyncIterator[str]:
+    """The address of a fresh, migrated PostgreSQL of its own; it waits for the disk if `durable`."""
     with temporary_data_dir() as folder:
-        async with embedded_postgres(folder, durable=False) as server:
+        async with embedded_postgres(folder, durable=durable) as server:
             await migrate(server.dsn)
             yield server.dsn
 

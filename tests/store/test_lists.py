@@ -287,17 +287,6 @@ async def test_of_an_agent_only_what_is_given_changes(db, on):
 # ------------------------------------------------------------------ members
 
 
-async def test_a_role_is_that_of_the_agents_workspace(db, on):
-    theirs = await factories.ground(db)
-    await members.put_member(db, on.workspace_id, "ada", "admin")
-    await members.put_member(db, theirs.workspace_id, "ada", "viewer")
-    await members.put_member(db, theirs.workspace_id, "bob", "owner")
-    assert await members.role_of(db, on.agent_id, "ada") == (on.workspace_id, "admin")
-    assert await members.role_of(db, theirs.agent_id, "ada") == (theirs.workspace_id, "viewer")
-    assert await members.role_of(db, on.agent_id, "bob") is None
-    assert await members.role_of(db, new_id(), "ada") is None
-
-
 async def test_the_workspaces_of_a_person_and_the_people_of_a_workspace(db, on):
     theirs = await factories.ground(db)
     for n in range(5):
@@ -314,6 +303,9 @@ async def test_the_workspaces_of_a_person_and_the_people_of_a_workspace(db, on):
         found += page
         after = (page[-1].created_at, page[-1].user_id)
     assert found == everybody
+    asked = {"person 1", "person 4", "nobody"}
+    assert await members.among(db, on.workspace_id, asked) == {"person 1", "person 4"}
+    assert await members.among(db, theirs.workspace_id, asked) == set()
 
 
 # ------------------------------------------------------------------ as a tenant

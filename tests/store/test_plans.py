@@ -30,7 +30,7 @@ from store import (
 )
 from store.database import Connection
 from store.ids import new_id
-from tests.conftest import database_named
+from tests.databases import database_named
 from tests.store import factories
 
 _BIG = {
@@ -199,7 +199,7 @@ _READS: dict[str, tuple[str, list[Any], str | None]] = {
     "leases.claim": (leases._CLAIM, [_AGENT, _SESSION, "me", _LIMIT], "agent_sessions_pkey"),
     "leases.renew": (leases._RENEW, [_AGENT, [_SESSION], [1], _LIMIT], None),
     "leases.fence": (leases._FENCE, [_AGENT, _SESSION, 1], "agent_sessions_pkey"),
-    "leases.release": (leases._RELEASE, [_AGENT, _SESSION, _LIMIT, False], None),
+    "leases.release": (leases._RELEASE, [_AGENT, _SESSION, _LIMIT, False, False], None),
     "leases.wake_seqs": (leases._WAKE_SEQS, [_AGENT, [_SESSION]], "agent_sessions_pkey"),
     "sessions.any_running": (sessions._ANY_RUNNING, [_LIMIT], "agent_sessions_live"),
     "sessions.wake_disagreeing": (

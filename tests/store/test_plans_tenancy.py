@@ -76,7 +76,7 @@ _OF_TENANTS: dict[str, tuple[str, list[Any], str | None]] = {
 }
 # What is asked before a workspace is known, or of all of them: by the product's own login.
 _BEFORE: dict[str, tuple[str, list[Any], str | None]] = {
-    "members.role_of": (members._ROLE_OF, [_AGENT, "person"], None),
+    "tenancy.as_member": (tenancy._AS_MEMBER, [_AGENT, "person"], None),
     "members.workspaces_of": (members._WORKSPACES_OF, ["person"], "workspace_members_user"),
     "keys.find": (keys._FIND, ["tl_abcdefgh"], "api_keys_prefix_key"),
     "idempotency.known": (

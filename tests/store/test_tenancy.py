@@ -7,14 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import asyncpg
 import pytest
 
-from store import database, inputs, leases, retention, sessions, sessions_read, tenancy
+from store import database, inputs, leases, members, retention, sessions, sessions_read, tenancy
 from store.database import Connection, Pool
 from store.embedded import embedded_postgres, temporary_data_dir
 from store.ids import new_id
 from store.migrate import migrate
-from store.sessions_read import Filters
+from store.sessions_read import Filters, Seen
 from store.tenancy import TenancyMissing
-from tests.conftest import database_named
+from tests.databases import database_named
 from tests.store import factories, tenants
 from tests.store.factories import LEASE, Ground
 
@@ -242,6 +242,69 @@ async def test_a_savepoint_that_is_undone_leaves_the_tenant_in_place(pool: Pool,
 async def test_a_tenant_without_a_transaction_is_refused(db):
     with pytest.raises(RuntimeError, match="inside a transaction"):
         await tenancy.as_tenant(db, new_id())
+    with pytest.raises(RuntimeError, match="inside a transaction"):
+        await tenancy.as_member(db, new_id(), "person")
+
+
+async def test_a_member_enters_the_workspace_of_the_agent_and_no_other(pool, db, ours, theirs):
+    await members.put_member(db, theirs.workspace_id, "somebody else", "owner")
+    async with database.borrow(pool) as connection:
+        for _ in range(2):  # the statement is prepared once, for whoever the login is
+            async with connection.transaction():
+                found = await tenancy.as_member(connection, ours.agent_id, "person")
+                assert found == (ours.workspace_id, "member")
+                assert await _who(connection) == ("threadline_tenant", str(ours.workspace_id))
+                count = "SELECT count(*) FROM agent_sessions"
+                assert await connection.fetchval(count) == 1
+        assert (await _who(connection))[0] != "threadline_tenant"
+
+
+async def test_a_session_is_seen_as_the_tenant_and_no_longer(db, ours, theirs):
+    await members.put_member(db, ours.workspace_id, "person", "admin")
+    mine, other = [
+        await db.fetchval("SELECT id FROM agent_sessions WHERE workspace_id = $1", on.workspace_id)
+        for on in (ours, theirs)
+    ]
+    before = await _who(db)
+    for who, role in (("person", "admin"), (ours.workspace_id, None)):
+        seen = await sessions_read.seen(db, ours.agent_id, mine, who)
+        assert seen is not None
+        assert (seen.workspace_id, seen.role) == (ours.workspace_id, role)
+        assert seen.session == await sessions_read.get(db, ours.workspace_id, ours.agent_id, mine)
+        assert (await _who(db))[0] == before[0]
+        for nowhere in (other, new_id()):
+            nothing = await sessions_read.seen(db, ours.agent_id, nowhere, who)
+            assert nothing == Seen(ours.workspace_id, role, None)
+        async with db.transaction():
+            await sessions_read.seen(db, ours.agent_id, mine, who)
+            assert await _who(db) == ("threadline_tenant", str(ours.workspace_id))
+
+
+async def test_a_session_is_not_seen_by_strangers(db, ours, theirs):
+    await members.put_member(db, theirs.workspace_id, "somebody else", "owner")
+    mine, other = [
+        await db.fetchval("SELECT id FROM agent_sessions WHERE workspace_id = $1", on.workspace_id)
+        for on in (ours, theirs)
+    ]
+    for who in ("somebody else", "nobody"):
+        assert await sessions_read.seen(db, ours.agent_id, mine, who) is None
+    # the wall holds where the statement would not: the row is the agent's, the workspace another's
+    seen = await sessions_read.seen(db, theirs.agent_id, other, ours.workspace_id)
+    assert seen == Seen(ours.workspace_id, None, None)
+
+
+async def test_who_is_no_member_enters_nothing(pool, db, ours, theirs):
+    await members.put_member(db, theirs.workspace_id, "somebody else", "owner")
+    async with database.borrow(pool) as connection:
+        before = await _who(connection)
+        for agent_id, user_id in (
+            (ours.agent_id, "somebody else"),
+            (ours.agent_id, "nobody"),
+            (new_id(), "person"),
+        ):
+            async with connection.transaction():
+                assert await tenancy.as_member(connection, agent_id, user_id) is None
+                assert await _who(connection) == before
 
 
 async def test_work_commits_at_the_end(pool, ours):

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from hypothesis import given, strategies as st
 from pydantic import SecretStr
 
+from router.api.auth import tokens
 from router.api.auth.jwks import Jwks
 from router.api.auth.tokens import Claims, Verifier
 from router.api.problems import Problem
@@ -34,6 +35,7 @@ from tests.supabase import (
     jwks_server,
     shared,
 )
+from tests.support import eventually
 
 EC = SigningKey.es256("ec-1")
 RSA = SigningKey.rs256("rsa-1")
@@ -436,6 +438,61 @@ async def test_no_text_breaks_it(text: str):
 async def test_no_header_breaks_it(header: bytes, payload: bytes):
     signed = f"{b64(header)}.{b64(payload)}"
     await refused(BY_SECRET, f"{signed}.{b64(hs256(SECRET.encode())(signed.encode()))}")
+
+
+# ------------------------------------------------------------------ tokens that come again
+
+
+async def test_a_token_is_verified_once_and_another_for_itself():
+    verifier = Verifier(secret=SECRET, jwks=None, issuer=ISSUER)
+    known, new = shared(), shared(email="bob@example.com")
+    first = await verifier.verify(known)
+    verifier._secret = b"another secret, so that no signature is good" * 2
+    assert await verifier.verify(known) is first
+    assert "is not signed as it should be" in await refused(verifier, new)
+    tampered = known[:-2] + ("AA" if known[-2:] != "AA" else "BB")
+    assert "is not signed as it should be" in await refused(verifier, tampered)
+
+
+async def test_a_known_token_expires():
+    verifier = Verifier(secret=SECRET, jwks=None, issuer=ISSUER)
+    token = shared(exp=int(time.time()) - 9)  # within the leeway for a second or two
+    assert await subject(verifier, token) == SUBJECT
+
+    async def has_expired() -> bool:
+        try:
+            await verifier.verify(token)
+        except Problem as problem:
+            return "has expired" in problem.detail
+        return False
+
+    await eventually(has_expired)
+    assert not verifier._known
+
+
+async def test_a_known_token_ends_with_its_key(server: JwksServer, http: aiohttp.ClientSession):
+    now = [0.0]
+    url = f"{server.url}/auth/v1/.well-known/jwks.json"
+    verifier = Verifier(secret=None, jwks=Jwks(url, http, now=lambda: now[0]), issuer=ISSUER)
+    token = EC.token()
+    for _ in range(3):
+        assert await subject(verifier, token) == SUBJECT
+    assert server.asked == 1
+    server.publish(RSA)
+    now[0] = 601.0
+    assert "with a key that is not known" in await refused(verifier, token)
+    server.publish(SigningKey.es256(EC.kid))
+    now[0] = 1300.0
+    assert "is not signed as it should be" in await refused(verifier, token)
+
+
+async def test_only_so_many_tokens_are_known(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tokens, "_MOST_KNOWN", 2)
+    verifier = Verifier(secret=SECRET, jwks=None, issuer=ISSUER)
+    first, second, third = (shared(sub=name) for name in ("a", "b", "c"))
+    for token in (first, second, first, third):
+        await verifier.verify(token)
+    assert {each.claims.sub for each in verifier._known.values()} == {"a", "c"}
 
 
 # ------------------------------------------------------------------ settings and secrecy

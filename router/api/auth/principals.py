@@ -14,8 +14,8 @@ from router.api.auth.tokens import VARIABLES, Claims, Verifier
 from router.api.limits import SAFE_METHODS
 from router.api.problems import Problem, forbidden, not_configured, not_found, unauthenticated
 from router.settings import Settings
-from store import database, keys, members
-from store.database import Pool
+from store import database, keys, tenancy
+from store.database import Connection, Pool
 
 ROLES = ("viewer", "member", "admin", "owner")
 """Each may do what those before it may."""
@@ -41,6 +41,11 @@ class Person:
     user_id: str
     email: str | None
     via: Literal["bearer", "cookie"]
+
+    @property
+    def name(self) -> str:
+        """One name for one person, whatever the workspace."""
+        return f"member:{self.user_id}"
 
     def in_workspace(self, workspace_id: UUID, role: str) -> "Principal":
         """What they are in a workspace that they belong to."""
@@ -80,6 +85,22 @@ class Principal:
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
+async def enter(connection: Connection, who: Person | Principal, agent_id: UUID) -> Principal:
+    """What they may do at an agent, of whose workspace alone the transaction sees rows from then on.
+
+    Problem not-found, and never forbidden, where the agent is another workspace's or nobody's.
+    """
+    if isinstance(who, Principal):
+        if who.agent_id != agent_id:
+            raise not_found("agent")
+        await tenancy.as_tenant(connection, who.workspace_id)
+        return who
+    standing = await tenancy.as_member(connection, agent_id, who.user_id)
+    if standing is None:
+        raise not_found("agent")
+    return who.in_workspace(*standing)
+
+
 class Authenticator:
     """Tells who asks. Errors of the database pass through: nothing is known then."""
 
@@ -110,24 +131,6 @@ class Authenticator:
             Origins.parse(settings.threadline_public_url, settings.threadline_cors_origins),
             project=None if url is None else project_of(url),
         )
-
-    async def of(self, headers: Headers, method: str, agent_id: UUID) -> Principal:
-        """Who asks for an agent.
-
-        Problem unauthenticated without proof, forbidden for a forged page, not-found (and never
-        forbidden) where the agent is another workspace's or nobody's.
-        """
-        asking = await self.who(headers, method)
-        if isinstance(asking, Principal):
-            if asking.agent_id != agent_id:
-                raise not_found("agent")
-            return asking
-        async with database.within(self._pool, _LOOK_UP_SECONDS) as connection:
-            standing = await members.role_of(connection, agent_id, asking.user_id)
-        if standing is None:
-            raise not_found("agent")
-        workspace_id, role = standing
-        return asking.in_workspace(workspace_id, role)
 
     async def who(self, headers: Headers, method: str) -> Person | Principal:
         """Who asks where no agent is named: a person, or a key with the agent that it is bound to."""

@@ -3,8 +3,10 @@
 https://supabase.com/docs/guides/auth/jwts says what stands in them, RFC 8725 what to look out for.
 """
 
+import hashlib
 import json
 import re
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeAlias
 
@@ -12,6 +14,7 @@ import aiohttp
 import jwt
 from jwt.algorithms import HMACAlgorithm
 
+from router import clock
 from router.api.auth.jwks import Jwks
 from router.api.problems import Problem, unauthenticated
 from router.errors import ConfigurationError
@@ -26,6 +29,7 @@ _AUDIENCE = "authenticated"
 _SECRET_BYTES = 32
 _LONGEST_SUBJECT = 255
 _LONGEST_KID = 255
+_MOST_KNOWN = 10_000
 # PyJWT allows padding; three parts without it leave exactly one way to write a token.
 _TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
@@ -50,17 +54,28 @@ class _Proof:
     algorithm: Literal["HS256", "ES256", "RS256"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """What a token said when it was verified, and by which key; `kid` where that was published."""
+
+    claims: Claims
+    key: _Key
+    kid: str | None
+
+
 class Verifier:
     """Verifies tokens, by a shared secret, by the project's public keys, or by both.
 
     With both, the token's algorithm says by which; a secret only ever verifies HS256, a public key
-    only its own algorithm, so that neither passes for the other.
+    only its own algorithm, so that neither passes for the other. A token that was good is known by
+    its hash until it expires, or its key is published no more.
     """
 
     def __init__(self, *, secret: str | None, jwks: Jwks | None, issuer: str | None) -> None:
         self._secret = None if secret is None else _hmac_key(secret)
         self._jwks = jwks
         self._issuer = issuer
+        self._known: OrderedDict[bytes, _Verified] = OrderedDict()
 
     @classmethod
     def from_settings(cls, settings: Settings, http: aiohttp.ClientSession) -> Self | None:
@@ -81,8 +96,28 @@ class Verifier:
             raise _refused("is too long")
         if not _TOKEN.fullmatch(token):
             raise _refused("is malformed")
-        proof = await self._proof(_header(token))
-        return _claims(self._decoded(token, proof))
+        name = hashlib.sha256(token.encode()).digest()
+        known = self._known.get(name)
+        if known is not None and await self._is_good(known):
+            self._known.move_to_end(name)
+            return known.claims
+        self._known.pop(name, None)
+        header = _header(token)
+        proof = await self._proof(header)
+        claims = _claims(self._decoded(token, proof))
+        kid = None if proof.algorithm == "HS256" else header["kid"]
+        self._known[name] = _Verified(claims, proof.key, kid)
+        if len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
+        return claims
+
+    async def _is_good(self, known: _Verified) -> bool:
+        """Whether the whole of a token's verification would find the same again."""
+        if clock.now().timestamp() >= known.claims.exp + _LEEWAY_SECONDS:
+            return False
+        if known.kid is None or self._jwks is None:
+            return True
+        return await self._jwks.key(known.kid) is known.key
 
     async def _proof(self, header: dict[str, Any]) -> _Proof:
         """What the header's algorithm and key id name; nothing else in it leads to a key."""
