@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -132,6 +133,18 @@ WHERE workspace_id = $1 AND prefix = $2 AND revoked_at IS NULL
 async def revoke(connection: Connection, workspace_id: UUID, prefix: str) -> bool:
     """Ends a key at once and for ever; False where the workspace has none such that still works."""
     return await connection.execute(_REVOKE, workspace_id, prefix) == "UPDATE 1"
+
+
+# $1 workspace, $2 keys
+_WORKING = """
+SELECT id FROM api_keys WHERE workspace_id = $1 AND id = ANY($2::uuid[]) AND revoked_at IS NULL
+"""
+
+
+async def working(connection: Connection, workspace_id: UUID, ids: Collection[UUID]) -> set[UUID]:
+    """Which of these keys of a workspace were not revoked."""
+    rows = await connection.fetch(_WORKING, workspace_id, list(ids))
+    return {row["id"] for row in rows}
 
 
 # $1 workspace, $2 key

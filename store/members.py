@@ -1,5 +1,6 @@
 """Workspaces and the people in them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -55,22 +56,6 @@ async def put_member(connection: Connection, workspace_id: UUID, user_id: str, r
 
 # ------------------------------------------------------------------ who may do what
 
-# $1 agent, $2 user
-_ROLE_OF = """
-SELECT m.workspace_id, m.role
-FROM deployed_agents a JOIN workspace_members m ON m.workspace_id = a.workspace_id
-WHERE a.id = $1 AND m.user_id = $2
-"""
-
-
-async def role_of(connection: Connection, agent_id: UUID, user_id: str) -> tuple[UUID, str] | None:
-    """The workspace of an agent and a person's role there; None for no such agent or no member.
-
-    Asked before a workspace is known, and so never as a tenant.
-    """
-    row = await connection.fetchrow(_ROLE_OF, agent_id, user_id)
-    return (row["workspace_id"], row["role"]) if row else None
-
 
 @dataclass(frozen=True, slots=True)
 class Membership:
@@ -102,6 +87,18 @@ async def name_of(connection: Connection, workspace_id: UUID) -> str:
     """What a workspace is called."""
     name: str = await connection.fetchval(_NAME_OF, workspace_id)
     return name
+
+
+# $1 workspace, $2 users
+_AMONG = """
+SELECT user_id FROM workspace_members WHERE workspace_id = $1 AND user_id = ANY($2::text[])
+"""
+
+
+async def among(connection: Connection, workspace_id: UUID, user_ids: Collection[str]) -> set[str]:
+    """Which of these people belong to the workspace."""
+    rows = await connection.fetch(_AMONG, workspace_id, list(user_ids))
+    return {row["user_id"] for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

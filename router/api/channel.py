@@ -19,6 +19,10 @@ made for all who wait at that moment: they get what it shows and what is in the 
 have, and go on at the ring's end as it was then. What a list shows and the channel did not know is
 published before that, so nothing of it comes again.
 
+There is one order for all who watch here, whenever they came: that in which things were let in, and
+before those, by time, what is older than this channel. `order` remembers it for longer than the ring.
+Between replicas there is no such order: what one hears live another may learn from a list.
+
 A viewer that was given all that its place lacks has, as far back as places remember, just what the
 ring was given: so a frame's place is written once for all of them. `stream` tells who is no such
 viewer.
@@ -130,6 +134,23 @@ class _Known:
             self.floor = max(self.floor, mark.at + 1)
 
 
+class _Order:
+    """In which order things were let in, for so many of the newest."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[bytes, int] = {}
+
+    def add(self, mark: Mark, number: int) -> None:
+        self._numbers[mark.key] = number
+        if len(self._numbers) > 2 * _MOST_SEEN:
+            self._numbers = dict(list(self._numbers.items())[_MOST_SEEN:])
+
+    def sort(self, told: Iterable[Told]) -> list[Told]:
+        """As those heard them who were there: what was not let in is older than all that was."""
+        by_time = frames.in_order(told)
+        return sorted(by_time, key=lambda one: (one.last, self._numbers.get(one.mark.key, -1)))
+
+
 class Channel:
     """One session as this process knows it. Its upstream is read elsewhere (`upstream`)."""
 
@@ -140,7 +161,7 @@ class Channel:
         self.over = False
         self.changed = asyncio.Event()
         self.joined = asyncio.Event()
-        self._ring = Ring()
+        self._ring, self._order = Ring(), _Order()
         self._runtime, self._ours = _Known(RUNTIME_WINDOW), _Known(OUR_WINDOW)
         self._delivered = Delivered(Place())
         self._viewers: dict[Viewer, None] = {}
@@ -242,10 +263,8 @@ class Channel:
         self._ours.begin(fresh[0], read.ours_since, [one.place.ours.at for one in to])
         self._runtime.begin(fresh[1], read.runtime_since, [one.place.runtime.at for one in to])
         self._given = True
-        for told in fresh[0]:
-            self._publish(self._ours, told)
-        for told in fresh[1]:
-            self._publish(self._runtime, told)
+        for told in frames.in_order([*fresh[0], *fresh[1]]):
+            self._publish(told)
             await self.room()
         snapshot = self._snapshot([*listed, *stepped])
         for joining in to:
@@ -263,7 +282,7 @@ class Channel:
             if item.mark is not None:
                 found.setdefault(item.mark.key, Told(item.mark, item.lines, item.last))
         news = (t for t in found.values() if t.mark.at is not None or t.mark.twin not in found)
-        return Snapshot(tuple(frames.in_order(news)), self._ring.next)
+        return Snapshot(tuple(self._order.sort(news)), self._ring.next)
 
     # -------------------------------------------------------------- letting in
 
@@ -275,12 +294,12 @@ class Channel:
         if event["type"] == "span.model_request_end":
             self._previews.clear()
         self._previews.pop(event.get("id") or "", None)
-        self._publish(self._runtime, frames.of_runtime(event))
+        self._publish(frames.of_runtime(event))
 
     def steps(self, steps: list[Step]) -> None:
         """Rows of ours, of which some may be known."""
         for told in self._fresh(self._ours, _told(steps)):
-            self._publish(self._ours, told)
+            self._publish(told)
 
     def note(self, state: State | None) -> None:
         """The session's row as it is now; `changed` is set when there is something to do about it."""
@@ -293,7 +312,7 @@ class Channel:
         assert self.state is not None  # noqa: S101  # the caller has seen that it is archived
         assert self.state.archived_at is not None  # noqa: S101  # likewise
         told = frames.of_archive(self.watched.id, self.state.archived_at)
-        self._publish(self._ours, told)
+        self._publish(told)
         self.over = True
         self._wake()
 
@@ -324,10 +343,12 @@ class Channel:
             since = known.back_from(max((told.mark.at or 0 for told in listed), default=0))
         return [told for told in listed if told.mark.at is None or told.mark.at >= since]
 
-    def _publish(self, known: _Known, told: Told) -> None:
+    def _publish(self, told: Told) -> None:
+        known = self._ours if told.mark.ours else self._runtime
         if known.knows(told.mark):
             return
         known.add(told.mark)
+        self._order.add(told.mark, self._ring.next)
         self._delivered.add(told.mark, last=told.last)
         place = self._delivered.place().written(self.watched.id)
         frame = frames.placed(place, told.lines)

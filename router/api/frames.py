@@ -19,6 +19,7 @@ from store.session_steps import Step
 PREVIEWS = frozenset({"event_start", "event_delta"})
 ARCHIVED = "threadline.session_archived"
 DROPPED = "threadline.dropped"
+ACCESS_ENDED = "threadline.access_ended"
 HEARTBEAT = b": still here\n\n"
 # a reader that was cut off comes back after a second
 GREETING = b"retry: 1000\n\n"
@@ -100,6 +101,12 @@ def dropped(place: str) -> bytes:
         "last_event_id": place,
     }
     return lines(DROPPED, body)
+
+
+def access_ended() -> bytes:
+    """The last frame for who may no longer read."""
+    reason = "Your API key was revoked, or you no longer belong to this workspace."
+    return lines(ACCESS_ENDED, {"type": ACCESS_ENDED, "reason": reason})
 
 
 # ------------------------------------------------------------------ events of the runtime

@@ -2,14 +2,14 @@
 
 The first viewer opens it, and it stays some seconds after the last has left. Rows of ours are found by
 asking for them again and again, a statement for each workspace; wake-ups of this process and of others
-only make that sooner.
+only make that sooner. Whoever lost the right to watch is found in the same way.
 """
 
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -17,12 +17,14 @@ import structlog
 from aiohttp import web
 
 from router import clock
+from router.api.auth.principals import Principal
 from router.api.channel import Channel, Watched
 from router.api.problems import unavailable
+from router.api.ring import Viewer
 from router.api.upstream import Pace, Upstream
 from router.loops import Stop, every
 from router.runtime.client import Runtime
-from store import session_steps, tenancy
+from store import keys, members, session_steps, tenancy
 from store.database import Pool
 from store.leases import Ready
 from store.sessions_read import Session
@@ -35,11 +37,27 @@ MOST_VIEWERS = 5_000
 _BREATH_SECONDS = 0.05
 
 
+@dataclass(eq=False, slots=True)
+class Seat:
+    """Somebody who watches a channel; `revoked` once they may not any more."""
+
+    channel: Channel
+    principal: Principal
+    viewer: Viewer | None = None
+    revoked: bool = False
+
+    def revoke(self) -> None:
+        """Ends the stream at its next frame, or at once while there is none."""
+        self.revoked = True
+        if self.viewer is not None:
+            self.viewer.awake.set()
+
+
 @dataclass(slots=True)
 class _Open:
     channel: Channel
     task: "asyncio.Task[None]"
-    viewers: int = 0
+    seats: set[Seat] = field(default_factory=set)
     left_at: float = 0.0
 
 
@@ -54,11 +72,12 @@ class Hub:
         self._woken: set[UUID] = set()
         self._wake = asyncio.Event()
         self._looked_at = 0.0
+        self._judged_at = 0.0
 
     @property
     def viewers(self) -> int:
         """How many watch."""
-        return sum(one.viewers for one in self._open.values())
+        return sum(len(one.seats) for one in self._open.values())
 
     @property
     def upstreams(self) -> int:
@@ -95,14 +114,15 @@ class Hub:
         self.close()
 
     @asynccontextmanager
-    async def viewing(self, session: Session) -> AsyncIterator[Channel]:
-        """The session's channel, open while it is used. Problem unavailable where there is no room."""
+    async def viewing(self, session: Session, principal: Principal) -> AsyncIterator[Seat]:
+        """A seat at the session's channel. Problem unavailable where there is no room."""
         one = self._entered(session)
-        one.viewers += 1
+        seat = Seat(one.channel, principal)
+        one.seats.add(seat)
         try:
-            yield one.channel
+            yield seat
         finally:
-            one.viewers -= 1
+            one.seats.discard(seat)
             one.left_at = clock.monotonic()
 
     def _entered(self, session: Session) -> _Open:
@@ -135,6 +155,9 @@ class Hub:
                 by_workspace[one.channel.watched.workspace_id].append(one.channel)
         for workspace_id, channels in by_workspace.items():
             await self._look_at(workspace_id, channels)
+        if now - self._judged_at >= self.pace.rights:
+            await self._judge()
+            self._judged_at = now
         await clock.sleep(_BREATH_SECONDS)
 
     async def _look_at(self, workspace_id: UUID, channels: list[Channel]) -> None:
@@ -152,12 +175,30 @@ class Hub:
             channel.steps(mine)
             channel.note(states.get(channel.watched.id))
 
+    async def _judge(self) -> None:
+        """Revokes the seats of who may no longer read; nobody's while the database is away."""
+        by_workspace: defaultdict[UUID, list[Seat]] = defaultdict(list)
+        for one in self._open.values():
+            if one.seats:
+                by_workspace[one.channel.watched.workspace_id] += one.seats
+        for workspace_id, seats in by_workspace.items():
+            people = {s.principal.user_id for s in seats if s.principal.user_id is not None}
+            programs = {s.principal.key_id for s in seats if s.principal.key_id is not None}
+            async with tenancy.tenant(self._pool, workspace_id) as connection:
+                may: set[str | UUID | None] = {
+                    *await members.among(connection, workspace_id, people)
+                }
+                may |= await keys.working(connection, workspace_id, programs)
+            for seat in seats:
+                if (seat.principal.user_id or seat.principal.key_id) not in may:
+                    seat.revoke()
+
     def _let_go(self, before: float) -> bool:
         """Closes what nobody has watched since then; True if there was any."""
         left = [
             session_id
             for session_id, one in self._open.items()
-            if one.task.done() or (not one.viewers and one.left_at <= before)
+            if one.task.done() or (not one.seats and one.left_at <= before)
         ]
         for session_id in left:
             self._open.pop(session_id).task.cancel()

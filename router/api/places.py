@@ -12,7 +12,10 @@ So a place says, for the runtime's events and for ours apart:
   queued hashes of the runtime's that were delivered as queued, and not yet as processed
 
 From `since` on is read again, and what has a hash there is left out. What the runtime shows more than a
-window late, or behind MOST newer events, is lost to who comes back with a place; who stayed got it.
+window late, or behind MOST newer events, is lost to who comes back with a place; who stayed got it if
+the stream told it, and a session's history has it. That it is missing nobody could know without
+reading all of the history at every return, and what was delivered of it a place could not hold: the
+runtime's list trails by seconds.
 
 A place is bound to its session by a checksum. That keeps mistakes out, nothing more: who changes a
 place changes only what they are shown themselves.

@@ -8,6 +8,7 @@ A reader goes through these states, and is at any time told from where to go on 
   following   the ring's frames as they are, or, while the place that it came with says more than this
               process knows, each checked against that place and with a place of its own
   dropped     it reads too slowly: a last frame says how to go on
+  revoked     it may no longer read (`hub`): a last frame says so
   over        the session is archived: its last frame was sent; asking again is answered with 204
 
 A stream ends by itself after some minutes, so that who may no longer read does not go on for ever;
@@ -26,6 +27,7 @@ from router import clock
 from router.api import frames
 from router.api.channel import Channel, Snapshot
 from router.api.context import Context
+from router.api.hub import Seat
 from router.api.places import BadPlace, Delivered, Lane, Mark, Place
 from router.api.problems import invalid
 from router.api.ring import Item, Viewer
@@ -52,11 +54,11 @@ async def serve(context: Context, session: Session, request: web.Request) -> web
     place = _place(request.headers.get("Last-Event-ID") or query.last_event_id, session)
     if place.ended and session.status == "archived":
         return web.Response(status=HTTPStatus.NO_CONTENT)  # who gets that asks no more
-    async with context.hub.viewing(session) as channel:
+    async with context.hub.viewing(session, context.principal) as seat:
         response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)
         if request.method != "HEAD":
-            reader = _Reader(request, response, channel, context.hub.pace)
+            reader = _Reader(request, response, seat, context.hub.pace)
             await reader.run(place, deltas=query.deltas)
     return response
 
@@ -84,6 +86,10 @@ class _TooSlow(Exception):
     """The reader does not take what is written to it."""
 
 
+class _Revoked(Exception):
+    """The reader may not read any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Own:
     """How a reader goes on that knows more than this process: by its own place, until `ages`."""
@@ -102,21 +108,23 @@ class _Reader:
     """One response, from the first byte to the last."""
 
     def __init__(
-        self, request: web.Request, response: web.StreamResponse, channel: Channel, pace: Pace
+        self, request: web.Request, response: web.StreamResponse, seat: Seat, pace: Pace
     ) -> None:
         self._request, self._response = request, response
-        self._channel, self._pace = channel, pace
+        self._seat, self._channel, self._pace = seat, seat.channel, pace
         self._until = clock.monotonic() + clock.jittered(pace.longest)
-        self._session_id = channel.watched.id
+        self._session_id = seat.channel.watched.id
         self._place = ""
 
     async def run(self, place: Place, *, deltas: bool) -> None:
-        """Returns when the reader is gone, dropped, or has everything."""
+        """Returns when the reader is gone, dropped or revoked, or has everything."""
         try:
             await self._write(frames.GREETING)
             await self._serve(Delivered(place), deltas=deltas)
         except _TooSlow:
-            await self._drop()
+            await self._end(frames.dropped(self._place))
+        except _Revoked:
+            await self._end(frames.access_ended())
         except ConnectionResetError:
             return  # they have gone, in the middle of a write
 
@@ -125,6 +133,7 @@ class _Reader:
         viewer = await self._catch_up(delivered, deltas=deltas)
         if viewer is None:
             return
+        self._seat.viewer = viewer
         try:
             await self._follow(viewer, _own(self._channel, viewer, delivered))
         finally:
@@ -145,9 +154,11 @@ class _Reader:
 
     async def _joined(self, place: Place) -> Snapshot | None:
         answer = self._channel.join(place)
+        patience = min(self._pace.heartbeat, self._pace.rights)
         try:
             while not self._channel.closing:
-                done, _ = await asyncio.wait([answer], timeout=self._pace.heartbeat)
+                self._judge()
+                done, _ = await asyncio.wait([answer], timeout=patience)
                 if done:
                     return None if answer.cancelled() else answer.result()
                 await self._write(frames.HEARTBEAT)
@@ -175,6 +186,7 @@ class _Reader:
     async def _follow(self, viewer: Viewer, own: _Own | None) -> None:
         while clock.monotonic() < self._until and not self._channel.closing:
             viewer.awake.clear()
+            self._judge()
             items = self._channel.behind(viewer)
             if viewer.dropped or items is None:
                 raise _TooSlow
@@ -211,6 +223,10 @@ class _Reader:
         self._place = own.delivered.place().written(self._session_id)
         return frames.placed(self._place, item.lines)
 
+    def _judge(self) -> None:
+        if self._seat.revoked:
+            raise _Revoked
+
     # -------------------------------------------------------------- writing
 
     async def _write(self, data: bytes, viewer: Viewer | None = None) -> None:
@@ -225,11 +241,11 @@ class _Reader:
             if viewer is not None:
                 viewer.writing = None
 
-    async def _drop(self) -> None:
-        """Says so, behind what was written before; who does not read that either is cut off."""
+    async def _end(self, last: bytes) -> None:
+        """Says why, behind what was written before; who does not read that either is cut off."""
         try:
             async with asyncio.timeout(_LAST_WORDS_SECONDS):
-                await self._response.write(frames.dropped(self._place))
+                await self._response.write(last)
                 await self._response.write_eof()
         except (TimeoutError, ConnectionResetError):
             if self._request.transport is not None:

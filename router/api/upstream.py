@@ -35,12 +35,14 @@ class Pace:
     """Waits in seconds. `settle`: when after an attach the history is listed again, since it trails.
 
     `quiet`: so long may a session that runs be silent before it is listed. `rows`: between two looks
-    at our rows. `linger`: how long an upstream stays that nobody watches.
+    at our rows. `rights`: between two looks at who may still watch. `linger`: how long an upstream
+    stays that nobody watches.
     """
 
     settle: tuple[float, ...] = (2.0, 30.0)
     quiet: float = 60.0
     rows: float = 1.0
+    rights: float = 10.0
     linger: float = 5.0
     heartbeat: float = 15.0
     stall: float = 10.0

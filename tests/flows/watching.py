@@ -21,14 +21,17 @@ from router.api.upstream import Pace
 from router.loops import Stop
 from router.runtime.client import Runtime
 from router.runtime.local import LocalRuntime
-from store import database, sessions_read
+from store import database, members, sessions_read
 from store.database import Connection, Pool, Record
 from tests.store import factories
 from tests.store.factories import Ground
 from tests.support import eventually
 
 # Waits for conditions are short; `quiet` and `heartbeat` are what no test waits for.
-PACE = Pace(settle=(0.1, 0.4), quiet=30.0, rows=0.1, linger=0.3, heartbeat=30.0, stall=5.0)
+PACE = Pace(
+    settle=(0.1, 0.4), quiet=30.0, rows=0.1, rights=0.2, linger=0.3, heartbeat=30.0, stall=5.0
+)
+READER = "u"
 PREVIEWS = {"event_start", "event_delta"}
 
 
@@ -70,10 +73,11 @@ class Reader:
     last_id: str | None = None
     comments: int = 0
     ended: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
 
     async def read(self, url: str, frames: int | None = None, **query: Any) -> int:
         """Reads from where it was on, so many frames at the most; the status."""
-        headers = {"Last-Event-ID": self.last_id} if self.last_id else {}
+        headers = self.headers | ({"Last-Event-ID": self.last_id} if self.last_id else {})
         async with self.http.get(url + self.path, headers=headers, params=query) as response:
             if response.status != 200:
                 return response.status
@@ -107,6 +111,11 @@ class Reader:
     def processed(self) -> set[str]:
         """The ids of the runtime's events that came as processed."""
         return {frame.data["id"] for frame in self.told() if frame.data.get("processed_at")}
+
+    def sequence(self) -> list[Any]:
+        """What was told and stays: what was only queued is known by its being processed later."""
+        lasting = [f for f in self.told() if f.event.startswith("threadline.") or f.key[1] is True]
+        return [frame.key for frame in lasting]
 
     def once(self) -> None:
         """Fails if anything came twice, or as queued after it was processed."""
@@ -203,7 +212,7 @@ async def serving(
 
 
 def _app(pool: Pool, client: Runtime, on: Ground, hub: Hub) -> web.Application:
-    principal = Principal(on.workspace_id, "viewer", "member", "bearer", user_id="u")
+    principal = Principal(on.workspace_id, "viewer", "member", "bearer", user_id=READER)
     context = Context(pool, client, hub, principal)
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -233,6 +242,7 @@ async def stage(dsn: str) -> AsyncIterator[Stage]:
         try:
             async with aiohttp.ClientSession(connector=connector) as http:
                 on = await factories.ground(db)
+                await members.put_member(db, on.workspace_id, READER, "viewer")
                 session = await factories.session(db, on)
                 made = Stage(db, pool, runtime, client, http, on, session, "")
                 made.runtime_id = await made.runtime_session()

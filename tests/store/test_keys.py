@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from store import keys, tenancy
+from store.ids import new_id
 from store.keys import NewKey
 from tests.store import factories
 
@@ -67,6 +68,24 @@ async def test_a_revoked_key_is_found_no_more_and_stays_in_the_list(db, new, on)
     assert await keys.find(db, kept) == other
     listed = await keys.every(db, on.workspace_id)
     assert [(k.id, k.revoked_at is None) for k in listed] == [(other.id, True), (made.id, False)]
+
+
+async def test_keys_that_still_work_are_told_from_those_that_do_not_and_those_of_others(
+    db, new, on
+):
+    elsewhere = await factories.ground(db)
+    theirs, _ = await keys.make(
+        db, NewKey(elsewhere.workspace_id, elsewhere.agent_id, "t", "viewer")
+    )
+    ended, _ = await keys.make(db, new)
+    works, _ = await keys.make(db, new)
+    await keys.revoke(db, on.workspace_id, ended.prefix)
+    asked = {theirs.id, ended.id, works.id, new_id()}
+    async with db.transaction():
+        await tenancy.as_tenant(db, on.workspace_id)
+        assert await keys.working(db, on.workspace_id, asked) == {works.id}
+        assert await keys.working(db, on.workspace_id, set()) == set()
+    assert await keys.working(db, on.workspace_id, asked) == {works.id}
 
 
 async def test_a_list_is_of_one_workspace_and_where_asked_of_one_agent(db, new, on):

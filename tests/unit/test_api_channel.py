@@ -6,11 +6,13 @@ from uuid import UUID
 
 import pytest
 
-from router.api import frames
+from router.api import frames, ring
 from router.api.channel import Channel, Read, Snapshot, Watched
-from router.api.places import Place
+from router.api.frames import Told
+from router.api.places import Delivered, Place
+from router.api.ring import Viewer
 from router.runtime.client import Event
-from store.session_steps import State
+from store.session_steps import State, Step
 
 SESSION = UUID(int=7)
 
@@ -31,6 +33,12 @@ def ids(snapshot: Snapshot) -> list[str]:
 @pytest.fixture
 def channel() -> Channel:
     return Channel(Watched(UUID(int=1), UUID(int=2), SESSION))
+
+
+def step(name: UUID, second: int) -> Step:
+    at = datetime(2026, 1, 1, 0, second // 60, second % 60, tzinfo=UTC)
+    says: dict[str, Any] = {"text": "hello"}
+    return Step(SESSION, name, "input", name, "message", None, None, "", at, says)
 
 
 async def joined(channel: Channel, *listed: Event, place: Place | None = None) -> Snapshot:
@@ -58,6 +66,58 @@ async def test_what_a_list_shows_first_is_told_to_all_and_once(channel):
     channel.live(event("b", 101))
     [item] = channel.behind(viewer) or []
     assert b'"b"' in item.lines
+
+
+def behind(channel: Channel, viewer: Viewer) -> list[str]:
+    items = channel.behind(viewer) or []
+    return ids(Snapshot(tuple(Told(i.mark, i.lines) for i in items if i.mark is not None), 0))
+
+
+async def test_whoever_joins_gets_things_in_the_order_in_which_the_others_got_them(channel):
+    """What a list shows late is older than what was told before it."""
+    first = await joined(channel, event("a", 100), event("b", 101))
+    viewer = channel.enter(first, deltas=False)
+    assert viewer is not None
+    channel.live(event("d", 103))
+    channel.steps([step(UUID(int=9), 102)])
+    everything = [event(name, at) for name, at in (("old", 1), ("a", 100), ("b", 101), ("c", 102))]
+    later = await joined(channel, *everything, event("d", 103))
+    told = ["a", "b", "d", str(UUID(int=9)), "c"]
+    assert ids(first) + behind(channel, viewer) == told
+    assert ids(later) == ["old", *told]
+
+
+async def test_the_first_list_is_one_order_of_ours_and_the_runtimes(channel):
+    answer = channel.join(Place())
+    rows = [step(UUID(int=9), 101), step(UUID(int=8), 99)]
+    listed = Read([event("a", 100), event("b", 102)], rows, None, None)
+    await channel.give(listed, channel.take_waiting())
+    again = await joined(channel, event("a", 100), event("b", 102))
+    assert ids(answer.result()) == ids(again) == [str(UUID(int=8)), "a", str(UUID(int=9)), "b"]
+
+
+async def test_the_order_is_remembered_for_longer_than_the_frames(channel, monkeypatch):
+    monkeypatch.setattr(ring, "MOST_FRAMES", 2)
+    names = ["a", "z", "b", "c", "d", "e", "f"]
+    listed = []
+    await channel.give(read(), [])
+    for second, name in enumerate(names):
+        listed.append(event(name, 100 - second))
+        channel.live(listed[-1])
+    assert ids(await joined(channel, *reversed(listed))) == names
+
+
+@pytest.mark.parametrize(("behind", "told"), [(1, True), (59, True), (61, False)])
+async def test_who_comes_back_gets_what_is_listed_up_to_a_window_late(
+    channel: Channel, behind: int, *, told: bool
+):
+    await joined(channel, event("a", 100 - behind - 1), event("z", 100))
+    place = Place.read(channel.place().written(SESSION), SESSION)
+    elsewhere = Channel(channel.watched)
+    late = [event("a", 100 - behind - 1), event("late", 100 - behind), event("z", 100)]
+    snapshot = await joined(elsewhere, *late, place=place)
+    lacking = [one for one in snapshot.told if not Delivered(place).knows(one.mark)]
+    assert ids(Snapshot(tuple(lacking), 0)) == (["late"] if told else [])
 
 
 async def test_that_it_was_queued_is_no_news_once_it_was_processed(channel):
