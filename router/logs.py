@@ -8,9 +8,11 @@ from typing import Any
 
 import structlog
 
-# Slack tokens, Anthropic keys, webhook secrets, bearer headers, passwords in URLs.
+# Slack tokens, Anthropic keys, webhook secrets, our API keys, Supabase's tokens and the cookies that
+# hold them, bearer headers, passwords in URLs.
 _SECRETS = re.compile(
     r"xox[a-z]-[\w-]+|xapp-[\w-]+|sk-ant-[\w-]+|whsec_[\w+/=]+"
+    r"|tl_[a-z2-7]{8}_[\w-]{16,}|eyJ[\w-]+\.[\w.-]+|base64-[\w+/=-]{16,}"
     r"|(?<=[Bb]earer )[\w.~+/=-]+|(?<=://)([^/\s:@]+):[^/\s@]+(?=@)"
 )
 _MASK = "[redacted]"

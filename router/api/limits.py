@@ -8,11 +8,13 @@ replicas elsewhere.
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 
 from router import clock
 from router.api.problems import too_many_requests
 
 READS_A_MINUTE = 600
+STRANGERS_A_MINUTE = 120
 WRITES_A_MINUTE = 120
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -61,3 +63,31 @@ class Limits:
         bucket.left = min(most, bucket.left + (now - bucket.seen_at) * most / _MINUTE)
         bucket.seen_at = now
         return bucket
+
+
+class Strangers:
+    """One bucket for each address from which come requests that prove nobody, in a table of their own.
+
+    Only such a request is counted and turned away: behind a proxy everybody has its address, and who
+    proves who they are is let in whatever others do there.
+    """
+
+    def __init__(
+        self, most: int = STRANGERS_A_MINUTE, *, now: Callable[[], float] = clock.monotonic
+    ) -> None:
+        self._limits = Limits(reads=most, now=now)
+
+    def take(self, remote: str | None) -> None:
+        """Counts one; a Problem too-many-requests in place of the refusal if there is no room."""
+        self._limits.take(_network(remote or ""), "GET")
+
+
+def _network(remote: str) -> str:
+    """The address; of IPv6 the 64 bits that tell one subscriber from others (RFC 6177)."""
+    try:
+        address = ip_address(remote.partition("%")[0])
+    except ValueError:
+        return remote
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    return str(address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64))

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 import aiohttp
@@ -24,23 +23,25 @@ from router.api.auth.principals import Authenticator, Person, Principal
 from router.api.auth.tokens import VARIABLES, Verifier
 from router.api.context import Context
 from router.api.hub import Hub
-from router.api.limits import Limits
+from router.api.limits import Limits, Strangers
 from router.api.problems import (
+    FORBIDDEN,
     INTERNAL,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
+    UNAUTHENTICATED,
     Problem,
     answer,
-    forbidden,
     invalid,
     not_configured,
     not_found,
     unavailable,
 )
 from router.api.route import InTransaction, Myself, OfSession, Route, Streamed
+from router.api.schemas import Nothing
 from router.api.schemas_agents import Me, MembershipOut
 from router.api.table import ROUTES
-from router.api.transact import Asking, Transactions
+from router.api.transact import Asking, Knocking, Said, Transactions, judge
 from router.errors import RuntimeFailure
 from router.loops import Stop
 from router.runtime.client import Runtime
@@ -49,13 +50,13 @@ from store import database, members
 from store.database import Pool
 from store.ids import new_id, reference_of
 from store.leases import Ready
-from store.sessions_read import Session
 from store.tenancy import TenancyMissing
 
 _log = structlog.get_logger(__name__)
 
 _SECONDS = 5.0
 _READS = frozenset({"GET", "HEAD"})
+_NOT_PROVEN = (UNAUTHENTICATED, FORBIDDEN)
 _AWAY: tuple[type[Exception], ...] = (*database.ERRORS, TenancyMissing)
 _OURS = ("/dashboard", "/openapi.json", "/docs")
 
@@ -72,6 +73,7 @@ class Means:
     limits: Limits
     on_ready: Callable[[list[Ready]], None]
     on_notice: Callable[[], None]
+    strangers: Strangers
 
 
 @asynccontextmanager
@@ -94,7 +96,9 @@ async def opened(
             url = settings.supabase_url
             project = project_of(url) if url else None
             door = Authenticator(pool, verifier, origins, project=project)
-        yield Api(Means(pool, runtime, Hub(pool, runtime), door, origins, Limits(), *tell))
+        yield Api(
+            Means(pool, runtime, Hub(pool, runtime), door, origins, Limits(), *tell, Strangers())
+        )
 
 
 class Api:
@@ -113,8 +117,8 @@ class Api:
             app.router.add_route("*", path, partial(self._handle, routes))
         for path in ("/dashboard", "/dashboard/{rest:.*}"):
             app.router.add_route("*", path, partial(self._handle, {}))
-        app.router.add_get("/openapi.json", partial(_document, openapi.document()))
-        app.router.add_get("/docs", partial(_page, docs.page()))
+        app.router.add_get("/openapi.json", _document)
+        app.router.add_get("/docs", _page)
         app.on_response_prepare.append(self._dress)
         app.on_shutdown.append(self._means.hub.on_shutdown)
 
@@ -168,26 +172,32 @@ class Api:
         asking = await self._asking(self._means.authenticator, route, request, path)
         if isinstance(asking, Me):
             return tagged(request, written(asking))
-        _judge(route, asking.principal)
-        return await self._work(route, request, asking, path)
+        if isinstance(route.work, InTransaction):
+            return await self._in_transaction(route, request, asking, path)
+        assert isinstance(asking, Knocking)  # noqa: S101  # what is of a session is of an agent
+        return await self._of_session(route, request, asking, path)
 
     async def _asking(
         self, door: Authenticator, route: Route, request: web.Request, path: dict[str, UUID]
-    ) -> Asking | Me:
+    ) -> Asking | Knocking | Me:
         """Who asks, in which workspace; the whole answer where nothing else was asked."""
-        take, method = self._means.limits.take, request.method
+        who = await self._who(door, request)
+        self._means.limits.take(who.name, request.method)
         if route.of_agent:
-            principal = await door.of(request.headers, method, path["agent_id"])
-            take(principal.name, method)
-            return Asking(principal, path["agent_id"])
-        who = await door.who(request.headers, method)
-        name = who.name if isinstance(who, Principal) else f"member:{who.user_id}"
-        take(name, method)
+            return Knocking(who, path["agent_id"])
         query = reading.query_of(route.query, request.query)
         if isinstance(route.work, Myself):
             return await self._me(who)
         principal = await self._in_workspace(who, getattr(query, "workspace_id", None))
         return Asking(principal, principal.workspace_id)
+
+    async def _who(self, door: Authenticator, request: web.Request) -> Person | Principal:
+        try:
+            return await door.who(request.headers, request.method)
+        except Problem as problem:
+            if problem.kind in _NOT_PROVEN:
+                self._means.strangers.take(request.remote)
+            raise
 
     async def _in_workspace(self, who: Person | Principal, wanted: UUID | None) -> Principal:
         """The caller in the workspace that they name, or in the only one that they have."""
@@ -233,31 +243,37 @@ class Api:
 
     # -------------------------------------------------------------- its work
 
-    async def _work(
-        self, route: Route, request: web.Request, asking: Asking, path: dict[str, UUID]
-    ) -> web.StreamResponse:
-        query = reading.query_of(route.query, request.query)
-        match route.work:
-            case InTransaction(do):
-                if request.method in _READS:
-                    return tagged(request, await self._transactions.read(do, asking, path, query))
-                body = await reading.body_of(route.request, request)
-                key = reading.key_of(request) if route.idempotent else None
-                return await self._transactions.write(route, asking, (path, query, body), key)
-            case OfSession(do):
-                session = await self._session(asking.principal, path)
-                page = await do(self._context(asking.principal), session, query)
-                return tagged(request, written(page))
-            case Streamed(do):
-                session = await self._session(asking.principal, path)
-                return await do(self._context(asking.principal), session, request)
-            case Myself():
-                raise AssertionError("who asks was answered before")
+    async def _in_transaction(
+        self,
+        route: Route,
+        request: web.Request,
+        asking: Asking | Knocking,
+        path: dict[str, UUID],
+    ) -> web.Response:
+        """What is wrong with the request is found before the transaction, and told in it."""
+        said = await _said(route, request, path)
+        if request.method in _READS:
+            return tagged(request, await self._transactions.read(route, asking, said))
+        return await self._transactions.write(route, asking, said)
 
-    async def _session(self, principal: Principal, path: dict[str, UUID]) -> Session:
-        of = (principal.workspace_id, path["agent_id"], path["session_id"])
-        async with self._transactions.tenant(principal.workspace_id) as connection:
-            return await sessions.find(connection, *of)
+    async def _of_session(
+        self, route: Route, request: web.Request, asking: Knocking, path: dict[str, UUID]
+    ) -> web.StreamResponse:
+        async with database.within(self._means.pool, _SECONDS) as connection:
+            principal, session = await sessions.seen(
+                connection, asking.who, asking.agent_id, path["session_id"]
+            )
+        judge(route, principal)
+        if session is None:
+            raise not_found("session")
+        query, context = reading.query_of(route.query, request.query), self._context(principal)
+        match route.work:
+            case OfSession(do):
+                return tagged(request, written(await do(context, session, query)))
+            case Streamed(do):
+                return await do(context, session, request)
+            case InTransaction() | Myself():
+                raise AssertionError("that was answered before")
 
     def _context(self, principal: Principal) -> Context:
         means = self._means
@@ -272,20 +288,24 @@ def _route_of(routes: dict[str, Route], method: str) -> Route:
     return route
 
 
-def _judge(route: Route, principal: Principal) -> None:
-    """Problem forbidden for who may not do this here."""
-    if route.people and principal.kind == "key":
-        raise forbidden("Only people may do this.")
-    if not principal.has(route.role):
-        raise forbidden(f"This takes the role {route.role}; yours is {principal.role}.")
+async def _said(route: Route, request: web.Request, path: dict[str, UUID]) -> Said | Problem:
+    """What the request says, or what is wrong with it."""
+    try:
+        query = reading.query_of(route.query, request.query)
+        if request.method in _READS:
+            return Said(path, query, Nothing())
+        body = await reading.body_of(route.request, request)
+        return Said(path, query, body, reading.key_of(request) if route.idempotent else None)
+    except Problem as problem:
+        return problem
 
 
-async def _document(document: dict[str, Any], request: web.Request) -> web.Response:
-    return tagged(request, openapi.written(document))
+async def _document(request: web.Request) -> web.Response:
+    return tagged(request, openapi.written(openapi.document()))
 
 
-async def _page(page: bytes, request: web.Request) -> web.Response:
-    response = tagged(request, page)
+async def _page(request: web.Request) -> web.Response:
+    response = tagged(request, docs.page())
     response.content_type = "text/html"
     response.charset = "utf-8"
     response.headers["Content-Security-Policy"] = docs.POLICY

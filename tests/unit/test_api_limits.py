@@ -3,7 +3,7 @@
 import pytest
 
 from router.api import limits
-from router.api.limits import Limits
+from router.api.limits import Limits, Strangers
 from router.api.problems import Problem
 
 
@@ -91,3 +91,49 @@ def test_what_changes_nothing_is_a_read(method: str):
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "get", "PURGE"])
 def test_everything_else_is_a_write(method: str):
     assert allowed(Limits(now=Clock()), method) == 120
+
+
+# ------------------------------------------------------------------ strangers
+
+
+def turned_away(strangers: Strangers, remote: str | None) -> bool:
+    try:
+        strangers.take(remote)
+    except Problem:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("fe80::1%eth0", "fe80::2", True),
+        ("", None, True),
+        ("unix socket", "another", False),
+    ],
+)
+def test_strangers_are_told_apart_by_what_a_subscriber_has(
+    one: str, other: str | None, *, same: bool
+):
+    strangers = Strangers(1, now=Clock())
+    assert not turned_away(strangers, one)
+    assert turned_away(strangers, one)
+    assert turned_away(strangers, other) is same
+
+
+def test_many_strangers_cost_a_bounded_memory_and_nothing_of_those_we_know(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(limits, "_MOST_BUCKETS", 3)
+    strangers, known = Strangers(1, now=Clock()), Limits(reads=1, now=Clock())
+    known.take("member:a", "GET")
+    for number in range(100):
+        strangers.take(f"192.0.2.{number}")
+    assert len(strangers._limits._buckets) == 3
+    with pytest.raises(Problem):
+        known.take("member:a", "GET")

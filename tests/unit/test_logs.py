@@ -2,12 +2,14 @@
 
 import json
 import logging
+import re
 
 import pytest
 import structlog
 
 from router import logs
 from tests.logs import real_logs
+from tests.supabase import b64, shared
 
 SECRETS = {
     "slack bot token": "xoxb-123-456-abcDEF",
@@ -16,6 +18,10 @@ SECRETS = {
     "slack app token": "xapp-1-A1-2-abcdef",
     "runtime key": "sk-ant-api03-abc_DEF-123",
     "webhook secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw+/=",
+    "API key": f"tl_ab2c3d4e_{'aZ-_9' * 8}abc",
+    "access token": shared(),
+    "access token without a signature": "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.",
+    "session cookie": f"base64-{b64({'access_token': shared(), 'refresh_token': 'v1'})}",
 }
 
 
@@ -35,6 +41,9 @@ def test_a_secret_is_masked_wherever_it_stands(secret: str):
         ("authorization: bearer abc", "authorization: bearer [redacted]"),
         ("postgresql://user:pass@host/db", "postgresql://[redacted]@host/db"),
         ("nothing to hide: 3 of 4", "nothing to hide: 3 of 4"),
+        ("key tl_ab2c3d4e of html_renderer_on", "key tl_ab2c3d4e of html_renderer_on"),
+        ("eyJ is no token, base64- no cookie", "eyJ is no token, base64- no cookie"),
+        ("/stream?x=eyJhbGci.eyJzdWIi.c2ln&y=1", "/stream?x=[redacted]&y=1"),
         ("https://example.com:8080/path", "https://example.com:8080/path"),
     ],
 )
@@ -53,6 +62,22 @@ def test_secrets_are_masked_in_values_of_any_kind(style: str, capfd: pytest.Capt
     assert "thing.done" in written.err
     assert token not in written.err
     assert written.err.count("[redacted]") == 4
+
+
+@styles
+@pytest.mark.parametrize("name", ["API key", "access token", "session cookie"])
+def test_who_calls_shows_nothing_that_others_could_call_with(
+    name: str, style: str, capfd: pytest.CaptureFixture[str]
+):
+    secret = SECRETS[name]
+    headers = {"Authorization": f"Bearer {secret}", "Cookie": f"sb-p-auth-token={secret}"}
+    with real_logs(style):
+        log = structlog.get_logger("test").bind(headers=headers)
+        log.warning("api.failed", path=f"/dashboard/me?token={secret}", raw=secret.encode())
+        logging.getLogger("aiohttp.server").error("Error handling %r", headers)
+    written = capfd.readouterr().err
+    assert "/dashboard/me?token=[redacted]" in written
+    assert not [part for part in re.findall(r"[\w-]{12,}", secret) if part in written]
 
 
 @styles
