@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from router.api.auth import principals
 from router.api.auth.origins import Origins
-from router.api.auth.principals import ROLES, Authenticator, Person, Principal
+from router.api.auth.principals import ROLES, Authenticator, Person, Principal, enter
 from router.api.auth.tokens import Verifier
 from router.api.problems import Problem
 from router.settings import Settings
@@ -23,6 +23,9 @@ from store.keys import NewKey
 from tests.logs import real_logs
 from tests.store.factories import agent, workspace
 from tests.supabase import ISSUER, SECRET, SUBJECT, b64, shared
+
+# The house arranges two workspaces over the pool that it asks over.
+pytestmark = pytest.mark.as_login("who somebody is, is asked before any workspace is known")
 
 OWN = {"Host": "api.example", "Origin": "https://api.example"}
 
@@ -50,7 +53,9 @@ class House:
     async def of(
         self, headers: dict[str, str], method: str = "GET", agent_id: UUID | None = None
     ) -> Principal:
-        return await self.door.of(CIMultiDict(headers), method, agent_id or self.our_agent)
+        who = await self.door.who(CIMultiDict(headers), method)
+        async with database.borrow(self.pool) as db, db.transaction():
+            return await enter(db, who, agent_id or self.our_agent)
 
     async def refused(
         self, headers: dict[str, str], method: str = "GET", agent_id: UUID | None = None
@@ -170,7 +175,7 @@ async def test_another_scheme_is_no_proof_of_anything(house: House):
 async def test_two_authorizations_are_none(house: House):
     twice = CIMultiDict([("Authorization", f"Bearer {shared()}")] * 2)
     with pytest.raises(Problem) as problem:
-        await house.door.of(twice, "GET", house.our_agent)
+        await house.door.who(twice, "GET")
     assert problem.value.status == 401
 
 
@@ -234,7 +239,7 @@ async def test_a_cookie_writes_only_from_our_pages(house: House, method: str):
 async def test_two_origins_are_as_good_as_a_wrong_one(house: House):
     pairs = [*(cookie(shared()) | OWN).items(), ("Origin", "https://evil.example")]
     with pytest.raises(Problem, match="forbidden"):
-        await house.door.of(CIMultiDict(pairs), "POST", house.our_agent)
+        await house.door.who(CIMultiDict(pairs), "POST")
 
 
 async def test_a_forged_page_learns_nothing_of_foreign_agents(house: House):
@@ -339,7 +344,7 @@ async def test_without_settings_nobody_is_known_and_the_variables_are_named(hous
     _, text = await house.key()
     for headers in ({}, bearer(shared()), bearer(text), cookie(shared())):
         with pytest.raises(Problem) as problem:
-            await shut.of(CIMultiDict(headers), "GET", house.our_agent)
+            await shut.who(CIMultiDict(headers), "GET")
         assert problem.value.status == 503
         assert problem.value.body()["variables"] == ["SUPABASE_URL", "SUPABASE_JWT_SECRET"]
 
