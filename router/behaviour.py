@@ -4,7 +4,16 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+)
 
 from router.errors import ConfigurationError
 
@@ -16,6 +25,15 @@ Who = Annotated[
         pattern=r"^(requester|admins|channel|user:[UW][A-Z0-9]{1,30}|group:S[A-Z0-9]{1,30})$"
     ),
 ]
+# `\s` is not the same everywhere: what only JavaScript, Python or Rust counts as a space is named.
+SPACE = r"\s\x1c-\x1f\x85\ufeff"
+# Something to read, and no U+0000, which PostgreSQL does not take, in JSON either. No part of it can
+# match what another does: engines that try all ways have one.
+WORDS = rf"^[{SPACE}]*[^{SPACE}\x00][^\x00]*$"
+# To JSON Schema 2.0 is an integer as well.
+Whole = BeforeValidator(lambda v: int(v) if isinstance(v, float) and v.is_integer() else v)
+_Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+_NO_OTHERS: dict[str, JsonValue] = {"additionalProperties": False}
 _MOST_MINUTES = 60 * 24 * 30
 # Four: docs.slack.dev/reference/methods/assistant.threads.setSuggestedPrompts. It names no lengths:
 # a title is a button's, a message one that chat.postMessage recommends.
@@ -33,7 +51,7 @@ class Policy(BaseModel):
 
     who: tuple[Who, ...] = Field(default=("requester",), min_length=1, max_length=50)
     """Any of: whom the turn answers, named people, user groups, workspace admins, the channel."""
-    quorum: int = Field(default=1, ge=1, le=10)
+    quorum: Annotated[int, Whole] = Field(default=1, ge=1, le=10)
     """So many must be for it. One who is against it is enough."""
     expires_minutes: float | None = Field(default=None, gt=0, le=_MOST_MINUTES)
     """After so long the card takes no decision any more and offers to ask again; else never."""
@@ -61,7 +79,7 @@ class Approvals(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     default: Policy = Policy()
-    tools: dict[str, Policy] = Field(default_factory=dict)
+    tools: dict[_Text, Policy] = Field(default_factory=dict, json_schema_extra=_NO_OTHERS)
 
     def of(self, tool: str, server: str | None) -> Policy:
         """The policy that is nearest to a tool."""
@@ -94,10 +112,14 @@ class Prompt(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=_PROMPT_TITLE)
+        str,
+        StringConstraints(min_length=1, max_length=_PROMPT_TITLE, pattern=WORDS),
+        AfterValidator(str.strip),
     ]
     message: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=_PROMPT_MESSAGE)
+        str,
+        StringConstraints(min_length=1, max_length=_PROMPT_MESSAGE, pattern=WORDS),
+        AfterValidator(str.strip),
     ]
 
 
@@ -122,14 +144,14 @@ class Behaviour(BaseModel):
     """Who answers the agent's questions."""
     prompts: tuple[Prompt, ...] = Field(default=(), max_length=_MOST_PROMPTS)
     """What the agent's direct message suggests to say."""
-    greeting: Annotated[str, StringConstraints(max_length=_PROMPT_TITLE)] | None = None
+    greeting: Annotated[_Text, StringConstraints(max_length=_PROMPT_TITLE)] | None = None
     """The words above these suggestions."""
 
 
 class AgentSettings(Behaviour):
     """The settings of an agent; `channels` names what differs there, by channel id."""
 
-    channels: dict[str, Behaviour] = Field(default_factory=dict)
+    channels: dict[_Text, Behaviour] = Field(default_factory=dict, json_schema_extra=_NO_OTHERS)
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -6,15 +6,17 @@ https://spec.openapis.org/oas/v3.1.0
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from router.api.problems import CONTENT_TYPE, Kind
-from router.api.reading import MOST_BYTES, MOST_KEY
+from router.api.reading import MOST_BYTES, MOST_KEY, is_needed
 from router.api.route import Route, Streamed
 from router.api.schemas import Nothing, ProblemOut
+from router.api.schemas_events import MOST_PLACE, PLACE
 from router.api.table import ROUTES
 
 _REF = "#/components/schemas/{model}"
@@ -64,11 +66,29 @@ _PARAMETERS = {
         "in": "header",
         "required": False,
         "description": "The `id` of the last frame that arrived: the stream goes on behind it.",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "maxLength": MOST_PLACE, "pattern": PLACE},
     },
 }
 
 
+# As OpenAPI 3.2 describes an event of such a stream; 3.1 has no words for it.
+_FRAME = {
+    "type": "object",
+    "description": "One frame of the stream.",
+    "properties": {
+        "id": {"type": "string", "description": "For Last-Event-ID; deltas have none."},
+        "event": {"type": "string", "description": "The type of the event."},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"type": "object"},
+        },
+    },
+    "required": ["event", "data"],
+}
+
+
+@cache
 def document() -> dict[str, Any]:
     """The whole document."""
     paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
@@ -166,7 +186,7 @@ def _request(route: Route) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": _ref(route.request)}
     if route.example is not None:
         content["example"] = route.example
-    return {"required": True, "content": {"application/json": content}}
+    return {"required": is_needed(route.request), "content": {"application/json": content}}
 
 
 def _responses(route: Route) -> dict[str, Any]:
@@ -181,7 +201,7 @@ def _responses(route: Route) -> dict[str, Any]:
 
 def _success(route: Route) -> dict[str, Any]:
     if route.response is None:
-        content: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
+        content: dict[str, Any] = {"text/event-stream": {"schema": _FRAME}}
         return {"description": "Frames, as long as the stream lasts.", "content": content}
     shown: dict[str, Any] = {"schema": _ref(route.response)}
     if route.answers is not None:

@@ -64,14 +64,18 @@ def query_of(model: type[M], given: Given) -> M:
     return read
 
 
+def is_needed(model: type[BaseModel]) -> bool:
+    """Whether a body has to be there: where something in it has."""
+    return any(field.is_required() for field in model.model_fields.values())
+
+
 async def body_of(model: type[M], request: web.Request) -> M:
     """The JSON in the body; an empty one where nothing has to be said."""
     raw = await _raw(request)
-    needed = any(field.is_required() for field in model.model_fields.values())
     if raw and request.content_type != "application/json":
         raise Problem(UNSUPPORTED_MEDIA_TYPE, "The body has to be application/json.")
     try:
-        read = model.model_validate_json(raw or (b"" if needed else b"{}"), strict=True)
+        read = model.model_validate_json(raw or (b"" if is_needed(model) else b"{}"), strict=True)
     except ValidationError as refused:
         raise invalid(_errors(refused, "body", set())) from None
     if any("\x00" in text for text in _texts(read.model_dump())):

@@ -6,19 +6,19 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from router.behaviour import SPACE, WORDS
+
 MOST_TEXT = 100_000
 MOST_TITLE = 200
 
-# PostgreSQL takes no U+0000, in text as in JSON; something has to be there to be read.
-Words = Annotated[
-    str, Field(min_length=1, max_length=MOST_TEXT, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")
-]
+Words = Annotated[str, Field(min_length=1, max_length=MOST_TEXT, pattern=WORDS)]
+_SHOWN = rf"[^{SPACE}\x00-\x1f\x7f]"
 Title = Annotated[
     str,
     Field(
         min_length=1,
         max_length=MOST_TITLE,
-        pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
+        pattern=rf"^[^\x00-\x1f\x7f]*{_SHOWN}[^\x00-\x1f\x7f]*$",
     ),
 ]
 Name = Annotated[
@@ -26,7 +26,7 @@ Name = Annotated[
     Field(
         min_length=1,
         max_length=100,
-        pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$",
+        pattern=rf"^{_SHOWN}([^\x00-\x1f\x7f]*{_SHOWN})?$",
     ),
 ]
 Cursor = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[A-Za-z0-9_-]+$")]

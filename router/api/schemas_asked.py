@@ -7,13 +7,12 @@ from uuid import UUID
 from pydantic import Field
 
 from router.api.schemas import Json, Listing, Request, Response
+from router.behaviour import WORDS, Whole
 
 ApprovalState = Literal["pending", "allowed", "denied", "confirmed", "void", "closed", "expired"]
 EscalationState = Literal["pending", "answered", "cancelled"]
 Reason = Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]
-Reply = Annotated[
-    str, Field(min_length=1, max_length=10_000, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")
-]
+Reply = Annotated[str, Field(min_length=1, max_length=10_000, pattern=WORDS)]
 
 
 class ApprovalsQuery(Listing):
@@ -33,7 +32,7 @@ class Decide(Request):
     verdict: Literal["allow", "deny"]
     reason: Reason | None = None
     remember: bool = False
-    card_no: int | None = Field(default=None, ge=1, le=65_535)
+    card_no: Annotated[int, Field(ge=1, le=65_535), Whole] | None = None
 
 
 class ApprovalOut(Response):

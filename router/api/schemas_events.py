@@ -1,12 +1,18 @@
 """A session's events as programs ask for them and get them."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MOST_PLACE = 4_000
+PLACE = r"^[A-Za-z0-9_-]*$"
+"""What places are written with (`places`); none at all is the beginning."""
+
 Order = Literal["asc", "desc"]
+# All of a query has to fit into the 8,190 bytes that the server reads of a line.
+EventType = Annotated[str, Field(pattern=r"^[a-z0-9_.]{1,64}$")]
 
 
 class EventsQuery(BaseModel):
@@ -14,10 +20,12 @@ class EventsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: list[str] = Field(default_factory=list, max_length=50)
+    type: list[EventType] = Field(default_factory=list, max_length=50)
     order: Order = "asc"
     limit: int = Field(default=50, ge=1, le=100)
-    cursor: str | None = Field(default=None, max_length=2_000)
+    cursor: str | None = Field(
+        default=None, min_length=1, max_length=2_000, pattern=r"^[A-Za-z0-9_-]+$"
+    )
 
 
 class StreamQuery(BaseModel):
@@ -26,7 +34,7 @@ class StreamQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     deltas: bool = False
-    last_event_id: str | None = Field(default=None, max_length=4_000)
+    last_event_id: str | None = Field(default=None, max_length=MOST_PLACE, pattern=PLACE)
 
 
 class Decision(BaseModel):

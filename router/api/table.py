@@ -75,7 +75,7 @@ _OF_SESSIONS = (
         _SESSION,
         "readSession",
         "Read a session.",
-        InTransaction(sessions.read),
+        OfSession(sessions.read),
         SessionOut,
         answers=examples.SESSION,
     ),

@@ -39,7 +39,7 @@ async def test_an_agent_is_deployed_read_and_listed(here: World):
         ({"name": None}, ["name"]),
         ({"anthropic_agent_id": "a b"}, ["anthropic_agent_id"]),
         ({"settings": {"busy": "never"}}, ["settings", "busy"]),
-        ({"settings": {"channels": {"C\x00": {}}}}, []),
+        ({"settings": {"channels": {"C\x00": {}}}}, ["settings", "channels", "C\x00", "[key]"]),
         ({"status": "paused"}, ["status"]),
     ],
 )

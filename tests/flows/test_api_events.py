@@ -195,7 +195,7 @@ async def test_a_cursor_holds_for_its_own_list_alone(here):
 
 @pytest.mark.parametrize(
     "cursor",
-    ["x", "nonsense", "AAAA", "é", "28423762-1861-4951-9420-23d6c67446df", "A" * 1_999],
+    ["x", "nonsense", "AAAA", "28423762-1861-4951-9420-23d6c67446df", "A" * 1_999],
 )
 async def test_what_is_no_cursor_is_a_problem_before_the_runtime_hears_of_it(here, cursor):
     assert await refused(here, cursor=cursor) == 422

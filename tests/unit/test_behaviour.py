@@ -55,7 +55,7 @@ def test_prompts_are_kept_in_order_and_a_channel_has_its_own():
         ('{"mentions": "groups"}', "mentions: Input should be 'none', 'people' or 'all'"),
         ('{"channels": {"C1": {"foot": 1}}}', "channels.C1.foot: Extra inputs"),
         ('{"prompts": [{"title": "x"}]}', "prompts.0.message: Field required"),
-        ('{"prompts": [{"title": " ", "message": "y"}]}', "prompts.0.title: String should have"),
+        ('{"prompts": [{"title": " ", "message": "y"}]}', "prompts.0.title: String should match"),
         (f'{{"prompts": [{{"title": "{"x" * 76}", "message": "y"}}]}}', "prompts.0.title: String"),
         (
             f'{{"prompts": [{{"title": "x", "message": "{"y" * 4001}"}}]}}',
