@@ -33,11 +33,12 @@ check: $(VENV)/.dev ## formatting, lint, types, layers, declared dependencies
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 
-test-long: $(VENV)/.dev ## run the tests that take minutes
+test-long: $(VENV)/.dev ## run the tests that take minutes, and tests/flows as the tenant role
 	$(BIN)/pytest -m long
+	$(BIN)/pytest -n 2 -m "not long" --as-tenant tests/flows
 
-bench: $(VENV)/.dev ## measure and print: streaming, growth of indexes, re-attachment, approvals, tenancy, viewers; QUICK=1 is small
-	@for workload in streaming growth reattach approvals tenancy sse; do \
+bench: $(VENV)/.dev ## measure and print: streaming, growth of indexes, re-attachment, approvals, tenancy, viewers, the API; QUICK=1 is small
+	@for workload in streaming growth reattach approvals tenancy sse api; do \
 	    QUICK=$(QUICK) $(BIN)/python -m tests.bench.$$workload || exit 1; \
 	done
 

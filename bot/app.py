@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -62,11 +62,15 @@ _LIVE_TURNS = 1000
 _MOST_SEND_SECONDS = 8.0
 _STOP_SECONDS = 10.0
 _LET_GO_SECONDS = 0.5
+_HEADER_BYTES = 32 * 1024  # browsers send all pieces of a Supabase session as one Cookie header
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What one process is made of; `roles` are what it does of the whole."""
+    """What one process is made of; `roles` are what it does of the whole.
+
+    `pages` adds what a demo serves beside it.
+    """
 
     settings: Settings
     dsn: str
@@ -74,6 +78,7 @@ class Config:
     roles: frozenset[str] = ROLES
     workspace: str = "default"
     timing: Timing | None = None
+    pages: Callable[[web.Application], None] | None = None
 
     def timings(self) -> Timing:
         """The waits that follow from the settings."""
@@ -122,7 +127,7 @@ async def running(config: Config) -> AsyncIterator[App]:
         async with asyncio.TaskGroup() as tasks:
             loops = [tasks.create_task(loop) for loop in built.loops()]
             loops += [tasks.create_task(api.run(stop))] if api is not None else []
-            tasks.create_task(_hurry(stop, loops, (ack_pool, pool, leases)))
+            tasks.create_task(_hurry(stop, loops, built.pools))
             try:
                 async with _listening(built.http(api), settings) as url:
                     _log.info("app.started", url=url, roles=sorted(config.roles))
@@ -151,6 +156,7 @@ class _Built:
         self._config, self._stop, self._ground = config, stop, ground
         timing = config.timings()
         self._api: Api | None = None
+        self.pools = [ground.ack_pool, ground.pool, ground.leases]
         self.metrics = Metrics()
         owner = owner_name()
         budgets = Budgets(ground.pool)
@@ -275,6 +281,7 @@ class _Built:
         if "api" not in self._config.roles:
             return None
         pool = await _pool(stack, self._config.dsn, _API_CONNECTIONS)
+        self.pools.append(pool)
         tell = (self._ready, self.delivery.wake)
         means = serve.opened(self._config.settings, pool, self._ground.runtime, tell)
         self._api = await stack.enter_async_context(means)
@@ -285,9 +292,13 @@ class _Built:
         operations = Operations(self._ground.ack_pool, self.metrics)
         secret = self._config.settings.slack_signing_secret
         if "ingress" not in self._config.roles or self.socket is not None or secret is None:
-            return application(operations, None, api)
-        route = SlackRoute(self.ingress, self.metrics, signing_secret=secret.get_secret_value())
-        return application(operations, route, api)
+            route = None
+        else:
+            route = SlackRoute(self.ingress, self.metrics, signing_secret=secret.get_secret_value())
+        served = application(operations, route, api)
+        if self._config.pages is not None:
+            self._config.pages(served)
+        return served
 
 
 def missing(settings: Settings, roles: frozenset[str]) -> list[str]:
@@ -393,7 +404,12 @@ class CannotListen(ConfigurationError):
 @asynccontextmanager
 async def _listening(app: web.Application, settings: Settings) -> AsyncIterator[str]:
     """Serves until the block ends, then lets requests in flight finish. Raises CannotListen."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS / 2)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=_STOP_SECONDS / 2,
+        max_field_size=_HEADER_BYTES,
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.host, settings.port)

@@ -61,7 +61,9 @@ async def _once(real: Settings, data_dir: Path | None, used: frozenset[str]) -> 
         async with stage.demonstrating(real, place, used, 0, apart=False) as running:
             assert running.slack is not None  # noqa: S101  # refused above
             return await Script(
-                running.slack, running.runtime.url if running.runtime else None
+                running.slack,
+                running.runtime.url if running.runtime else None,
+                running.app.url if running.signs_in else None,
             ).play()
 
 

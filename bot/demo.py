@@ -8,7 +8,7 @@ played in a single process: nobody is there to kill anything, and it starts soon
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from bot.local import LocalSlack, seed
 from bot.local.settings import Options
 from bot.manifest import EVENT_SCOPES, REQUIRED_SCOPES
 from bot.replicas import Replicas
+from bot.signin.routes import PATH, SignIn
+from bot.signin.sessions import LocalSessions
 from router import clock
 from router.errors import ConfigurationError
 from router.runtime.budget import Budget
@@ -31,7 +33,12 @@ from store.database import Pool
 _VARIABLES = {
     "slack": {"slack_bot_token", "slack_signing_secret", "slack_api_url"},
     "runtime": {"anthropic_api_key", "anthropic_base_url"},
-    "database": {"database_url", "threadline_encryption_keys"},
+    "database": {
+        "database_url",
+        "threadline_encryption_keys",
+        "supabase_url",
+        "supabase_jwt_secret",
+    },
 }
 USABLE = tuple(_VARIABLES)
 _PORTS = {"slack": 3001, "runtime": 3002}
@@ -54,16 +61,22 @@ class Demo:
     slack: LocalSlack | None
     runtime: LocalRuntime | None
     agent: str
+    signs_in: bool = True
 
     @property
     def page(self) -> str | None:
         """The address of the local Slack's page."""
         return f"{self.slack.url}/" if self.slack else None
 
+    @property
+    def sign_in(self) -> str | None:
+        """The address of the page by which people sign in to the API."""
+        return f"{self.app.url}{PATH}" if self.signs_in else None
+
     def addresses(self) -> dict[str, Any]:
         """Where everything is."""
-        page = {"page": self.page} if self.page else {}
-        return page | {
+        pages = {"page": self.page, "sign_in": self.sign_in}
+        return {name: where for name, where in pages.items() if where} | {
             "threadline": self.app.url,
             "slack": self.slack.url if self.slack else "real",
             "runtime": self.runtime.url if self.runtime else "real",
@@ -85,7 +98,7 @@ async def demonstrating(
             places.owned(real, None if "database" in use else data_dir)
         )
         await asyncio.to_thread(data_dir.mkdir, parents=True, exist_ok=True)
-        pool = await _looking(stack, place.dsn) if apart else None
+        pool = await _looking(stack, place.dsn)
         slack = None if "slack" in use else await _local_slack(stack, data_dir)
         runtime = None if "runtime" in use else await _local_runtime(stack, data_dir)
         settings = _settings(real, slack, runtime, quick=apart)
@@ -97,11 +110,14 @@ async def demonstrating(
             order = understudy.order_of(settings, place.dsn, data_dir)
             await stack.enter_async_context(replicas.working(order))
         roles = ROLES - understudy.ROLES if apart else ROLES
-        app = await _on_a_free_port(stack, Config(settings, place.dsn, keys, roles), port)
-        demo = Demo(app, slack, runtime, agent)
+        config = Config(settings, place.dsn, keys, roles)
+        if place.server is not None:
+            config = _with_sign_in(config, pool, slack)
+        app = await _on_a_free_port(stack, config, port)
+        demo = Demo(app, slack, runtime, agent, signs_in=place.server is not None)
         if slack is not None:
             slack.request_url = f"{app.url}/slack/events"
-            if pool is not None and replicas is not None:
+            if replicas is not None:
                 view = await _view(stack, pool, settings, runtime)
                 slack.behind = _behind(pool, view, replicas, runtime)
         if place.server is not None:
@@ -136,7 +152,7 @@ def welcome(running: Demo, data_dir: Path, use: frozenset[str], *, opened: bool)
         lines += [f"{done} [bold]{running.page}[/bold] in your browser.\n"]
     lines += ["Threadline is running; Ctrl-C stops it.\n"]
     addresses = {name: where for name, where in running.addresses().items() if name != "page"}
-    lines += [f"  {name:<11} {where}" for name, where in addresses.items()]
+    lines += [f"  {name.replace('_', ' '):<11} {where}" for name, where in addresses.items()]
     lines += [f"  {'agent':<11} {running.agent}", f"  {'data':<11} {data_dir}"]
     if use:
         lines += [f"  {'real':<11} {', '.join(sorted(use))}"]
@@ -219,10 +235,22 @@ async def _prepared(stack: AsyncExitStack) -> Replicas:
 
 
 async def _looking(stack: AsyncExitStack, dsn: str) -> Pool:
-    """For what the page looks at; closed after the page, which may be looking to the end."""
+    """For what the pages look at; closed after the pages, which may be looking to the end."""
     pool = await database.open_pool(dsn, size=_LOOKING_CONNECTIONS)
     stack.push_async_callback(database.close_pool, pool)
     return pool
+
+
+def _with_sign_in(config: Config, pool: Pool, slack: LocalSlack | None) -> Config:
+    """People sign in by a press. Over a database that is not the demo's own nobody may do so."""
+    sessions = LocalSessions()
+    page = f"{slack.url}/" if slack is not None else None
+    signed = {"supabase_url": None, "supabase_jwt_secret": sessions.secret}
+    return replace(
+        config,
+        settings=config.settings.model_copy(update=signed),
+        pages=SignIn(pool, seeding.WORKSPACE, sessions, page).mount,
+    )
 
 
 async def _view(
@@ -279,4 +307,4 @@ async def _on_a_free_port(stack: AsyncExitStack, config: Config, port: int | Non
 
 def _at(config: Config, port: int) -> Config:
     settings = config.settings.model_copy(update={"port": port})
-    return Config(settings, config.dsn, config.keyring, config.roles)
+    return replace(config, settings=settings)

@@ -194,6 +194,21 @@ async def escalated(stage: Stage) -> None:
     await stage.shows(talk, card, f"Answer: {_ANSWER}", "Answered by @ada")
 
 
+async def by_a_program(stage: Stage) -> None:
+    """What is said over the API shows in the thread, and is answered there."""
+    if stage.program is None:
+        return
+    talk = stage.begin("a message over the sessions API, by who signed in to it")
+    await stage.ask(talk, "ada", "mpim", "@threadline what did we ship on Friday?")
+    await stage.order(kind="hold")  # so that it is seen before its answer
+    try:
+        await stage.write(talk, stage.program, "And what is planned for Monday?")
+        await stage.answered(talk, "ada@example.com wrote from outside of Slack")
+    finally:
+        await stage.order(kind="release")
+    await stage.answered(talk, "And what is planned for Monday?")
+
+
 SCENES: tuple[Callable[[Stage], Awaitable[None]], ...] = (
     direct_message,
     mention,
@@ -207,6 +222,7 @@ SCENES: tuple[Callable[[Stage], Awaitable[None]], ...] = (
     approved,
     denied,
     escalated,
+    by_a_program,
 )
 
 

@@ -37,16 +37,22 @@ class Report:
 
 
 class Script:
-    """Acts out the conversation. `runtime_url` is None with a real runtime, whose words vary."""
+    """Acts out the conversation.
 
-    def __init__(self, slack: LocalSlack, runtime_url: str | None) -> None:
+    `runtime_url` is None with a real runtime, whose words vary; `api_url` where nobody can sign in
+    to the API.
+    """
+
+    def __init__(
+        self, slack: LocalSlack, runtime_url: str | None, api_url: str | None = None
+    ) -> None:
         self._slack = slack
-        self._runtime_url = runtime_url
+        self._runtime_url, self._api_url = runtime_url, api_url
 
     async def play(self) -> Report:
         """The whole script, one scene after the other, then the check."""
         async with aiohttp.ClientSession() as http:
-            stage = Stage(self._slack, self._runtime_url, http)
+            stage = Stage(self._slack, self._runtime_url, http, self._api_url)
             report = Report()
             earlier = {session["id"] for session in (await stage.runtime())["sessions"]}
             for scene in SCENES:

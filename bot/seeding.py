@@ -1,7 +1,8 @@
-"""What a demo finds in its database: a workspace, an agent that exists at the runtime, prompts."""
+"""What a demo finds in its database: a workspace with people, an agent of the runtime, prompts."""
 
 from typing import Any, Final
 
+from bot.signin import people
 from router.errors import ConfigurationError, RuntimeFailure
 from router.runtime.client import Runtime
 from router.settings import Settings
@@ -10,7 +11,7 @@ from store import agents, database, members
 from store.agents import Agent
 from store.database import Connection
 
-_WORKSPACE = "default"
+WORKSPACE = "default"
 _AGENT = "demo"
 
 Suggested = dict[str, Any]
@@ -69,7 +70,8 @@ async def seed(dsn: str, settings: Settings, *, scripted: bool, shared: bool) ->
     """The name of the agent that answers; what is there already stays.
 
     An agent without suggested prompts gets some, and those of a demo with another runtime give way;
-    but in a database that is `shared`, only an agent that is made here.
+    but in a database that is `shared`, only an agent that is made here. Nor does anybody become a
+    member there.
     ConfigurationError where the runtime does not make it.
     """
     connection = await database.connect(dsn)
@@ -80,7 +82,9 @@ async def seed(dsn: str, settings: Settings, *, scripted: bool, shared: bool) ->
         max_streams=1,
     )
     try:
-        workspace = await members.ensure_workspace(connection, _WORKSPACE)
+        workspace = await members.ensure_workspace(connection, WORKSPACE)
+        if not shared:
+            await people.add(connection, workspace.id)
         deployed = [a for a in await agents.every(connection) if a.workspace_id == workspace.id]
         agent = await _found(runtime, deployed)
         ours = agent is None or not shared

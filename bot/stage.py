@@ -13,6 +13,7 @@ from bot import reading
 from bot.local import LocalSlack
 from bot.local.model import Message
 from bot.reading import offers
+from bot.signin.program import CallFailed, Program
 from router import clock
 
 _SCRIPTED_SECONDS = 20.0
@@ -60,12 +61,20 @@ class Talk:
 
 
 class Stage:
-    """The local Slack and, unless it is real, the local runtime of a demo."""
+    """The local Slack and, unless it is real, the local runtime of a demo.
+
+    `program` calls its API as Ada, where she can sign in.
+    """
 
     def __init__(
-        self, slack: LocalSlack, runtime_url: str | None, http: aiohttp.ClientSession
+        self,
+        slack: LocalSlack,
+        runtime_url: str | None,
+        http: aiohttp.ClientSession,
+        api_url: str | None = None,
     ) -> None:
         self.slack = slack
+        self.program = Program(http, api_url, "ada") if api_url is not None else None
         self.talks: list[Talk] = []
         self._runtime_url = runtime_url
         self._http = http
@@ -116,6 +125,14 @@ class Stage:
         talk.root = talk.root or talk.newest
         talk.texts.append(text.removeprefix(_MENTION))
         return talk.newest
+
+    async def write(self, talk: Talk, program: Program, text: str) -> None:
+        """Says something in the thread over the API. Raises SceneFailed where that is refused."""
+        try:
+            await program.say(talk.channel, talk.root, text)
+        except (CallFailed, aiohttp.ClientError) as failed:
+            raise SceneFailed(f"{talk.title}: {failed}") from failed
+        talk.texts.append(text)
 
     async def control(self, what: str, body: dict[str, Any]) -> dict[str, Any]:
         """A gesture in the local Slack. Raises SceneFailed where Slack would refuse it."""

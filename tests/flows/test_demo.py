@@ -23,6 +23,7 @@ from router import clock
 from store.embedded import temporary_data_dir
 from tests.chaos.processes import ENCRYPTION_KEYS, Process, Processes, processes
 from tests.harness import World
+from tests.supabase import SECRET, shared
 from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(120)
@@ -65,7 +66,7 @@ async def test_once_plays_a_conversation_shows_it_and_exits_0(commands):
     assert (result.code, result.stderr) == (0, "")
     assert re.search(r"ada +Which planet is the largest\?\n +threadline +You said:", result.stdout)
     assert "grace  <@U0THREADLINE> count to three" in result.stdout
-    assert len(re.findall(r"sesn_\w+", result.stdout)) == 12
+    assert len(re.findall(r"sesn_\w+", result.stdout)) == 13
     assert "One session per thread" in result.stdout
     assert "wrong" not in result.stdout
     shown = " ".join(result.stdout.split())
@@ -83,6 +84,11 @@ async def test_once_plays_a_conversation_shows_it_and_exits_0(commands):
     assert re.search(waited + ".*Yours is number 2 of those that wait", shown)
     assert 'threadline You said: "did the tests pass?" and "we release on Monday"' in shown
     _shows_who_decided_and_what_the_agent_heard(shown)
+    assert re.search(
+        r"ada@example\.com wrote from outside of Slack: And what is planned for Monday\? "
+        r'threadline You said: "And what is planned for Monday\?"',
+        shown,
+    )
 
 
 def _shows_who_decided_and_what_the_agent_heard(once: str) -> None:
@@ -112,9 +118,23 @@ async def test_once_in_json_and_again_on_the_same_data(commands, data_dir):
         result = await commands.run("demo", "--once", "--json", "--data-dir", str(data_dir))
         report = result.json()
         assert (result.code, report["wrong"]) == (0, [])
-        assert [len(t["said"]) for t in report["threads"]] == [6, 4, 4, 3, 2, 3, 3, 4, 11, 8, 6, 5]
-        assert len({s["runtime"] for s in report["sessions"]}) == 12
-        assert len({s["id"] for s in report["sessions"]}) == 12
+        assert [len(t["said"]) for t in report["threads"]] == [
+            6,
+            4,
+            4,
+            3,
+            2,
+            3,
+            3,
+            4,
+            11,
+            8,
+            6,
+            5,
+            4,
+        ]
+        assert len({s["runtime"] for s in report["sessions"]}) == 13
+        assert len({s["id"] for s in report["sessions"]}) == 13
 
 
 async def test_once_fails_where_the_database_does_not_keep_one_session_per_thread(
@@ -332,8 +352,10 @@ async def test_it_shows_where_everything_is_and_what_is_said(commands, data_dir)
     process = commands.start("demo", "--data-dir", str(data_dir))
     await eventually(lambda: "/_control/message" in process.stdout, 30)
     shown = process.stdout
-    where = dict(re.findall(r"^  (threadline|slack|runtime) +(http://\S+)$", shown, re.MULTILINE))
-    assert set(where) == {"threadline", "slack", "runtime"}
+    named = r"^  (sign in|threadline|slack|runtime) +(http://\S+)$"
+    where = dict(re.findall(named, shown, re.MULTILINE))
+    assert set(where) == {"sign in", "threadline", "slack", "runtime"}
+    assert where["sign in"] == f"{where['threadline']}/signin"
     assert str(data_dir) in shown
     async with aiohttp.ClientSession() as http:
         # The very line that is shown to the newcomer.
@@ -389,10 +411,15 @@ async def test_a_free_port_that_was_asked_for_is_used(commands, data_dir):
 
 
 async def test_what_is_used_for_real_is_told(commands, dsn, data_dir):
-    env = {"DATABASE_URL": dsn, "THREADLINE_ENCRYPTION_KEYS": ENCRYPTION_KEYS}
+    env = {
+        "DATABASE_URL": dsn,
+        "THREADLINE_ENCRYPTION_KEYS": ENCRYPTION_KEYS,
+        "SUPABASE_JWT_SECRET": SECRET,
+    }
     argv = ("demo", "--use", "database", "--data-dir", str(data_dir))
     process = commands.start(*argv, **env)
     await eventually(lambda: re.search(r"real +database\n", process.stdout), 30)
+    await _only_real_sessions_count(process.stdout)
     nothing = await commands.run(*argv)
     assert nothing.code == 2
     assert "set DATABASE_URL" in nothing.stderr
@@ -400,3 +427,15 @@ async def test_what_is_used_for_real_is_told(commands, dsn, data_dir):
         missing = await commands.run("demo", "--use", use, "--data-dir", f"{data_dir}-{use}")
         assert missing.code == 2
         assert "Traceback" not in missing.stderr, missing.stderr
+
+
+async def _only_real_sessions_count(shown: str) -> None:
+    """Nobody signs in by a press where the database is not the demo's own, or is made a member."""
+    (url,) = re.findall(r"threadline +(http://\S+)", shown)
+    assert "sign in" not in shown
+    bearer = {"Authorization": f"Bearer {shared()}"}
+    async with aiohttp.ClientSession() as http:
+        async with http.post(f"{url}/signin", headers={"Origin": url}) as response:
+            assert response.status == 404
+        async with http.get(f"{url}/dashboard/me", headers=bearer) as response:
+            assert (await response.json())["workspaces"] == []

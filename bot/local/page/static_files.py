@@ -35,17 +35,18 @@ async def guard(request: web.Request, response: web.StreamResponse) -> None:
 
 async def index(request: web.Request) -> web.Response:
     """`GET /`."""
-    return _answer(request, "index.html")
+    return answer(request, "index.html", _FOLDER)
 
 
 async def static(request: web.Request) -> web.Response:
     """`GET /_page/static/{path}`."""
-    return _answer(request, request.match_info["path"])
+    return answer(request, request.match_info["path"], _FOLDER)
 
 
-def _answer(request: web.Request, path: str) -> web.Response:
+def answer(request: web.Request, path: str, folder: Path) -> web.Response:
+    """A file below a folder, for requests of this machine; 404 for whatever is none of a page's."""
     only_loopback(request)
-    content = _read(path)
+    content = _read(folder, path)
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if tag in request.headers.get("If-None-Match", ""):
@@ -54,10 +55,10 @@ def _answer(request: web.Request, path: str) -> web.Response:
     return web.Response(body=content, headers=headers)
 
 
-def _read(path: str) -> bytes:
+def _read(folder: Path, path: str) -> bytes:
     # What a link leads out of the folder to is not the page's either.
-    file = (_FOLDER / path).resolve() if "\0" not in path else _FOLDER
-    served = file.is_relative_to(_FOLDER) and file.suffix in _TYPES and file.is_file()
+    file = (folder / path).resolve() if "\0" not in path else folder
+    served = file.is_relative_to(folder) and file.suffix in _TYPES and file.is_file()
     if not served:
         raise web.HTTPNotFound
     return file.read_bytes()
