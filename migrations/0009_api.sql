@@ -113,31 +113,70 @@ BEGIN
     END LOOP;
 END $$;
 
--- A session for somebody, in one statement, which is a transaction of its own: their role at the agent,
--- and the session, which is null where the agent has none of that id. It becomes the tenant before it
--- reads the session, and so until the end of its transaction. `workspace` says whose a key is; a person
--- has their role from our rows. No row: no such agent, or not theirs.
-CREATE FUNCTION threadline_session(agent uuid, session uuid, person text, workspace uuid)
-RETURNS TABLE (workspace_id uuid, role text, found agent_sessions)
+-- Lets somebody in at an agent: their workspace, and their role there. From there to the end of the
+-- transaction all is the tenant's. `workspace` says whose a key is; a person has their role from our
+-- rows. Null: no such agent, or not theirs, and nothing is narrowed.
+CREATE FUNCTION threadline_enter(
+    agent uuid, person text, workspace uuid, OUT theirs uuid, OUT standing text
+)
 LANGUAGE plpgsql AS $$
-#variable_conflict use_column
 DECLARE
-    theirs uuid := workspace;
-    standing text;
+    narrowed text; -- assigned, since PERFORM would be a query
 BEGIN
+    theirs := workspace;
     IF person IS NOT NULL THEN
         SELECT m.workspace_id, m.role INTO theirs, standing
         FROM deployed_agents a JOIN workspace_members m ON m.workspace_id = a.workspace_id
         WHERE a.id = agent AND m.user_id = person;
     END IF;
-    IF theirs IS NULL THEN
+    IF theirs IS NOT NULL THEN
+        narrowed := set_config('role', 'threadline_tenant', true);
+        narrowed := set_config('threadline.workspace', theirs::text, true);
+    END IF;
+END $$;
+
+-- A session for somebody, in one statement, which is a transaction of its own: their role at the agent,
+-- and the session, which is null where the agent has none of that id. No row: no such agent, or not
+-- theirs.
+CREATE FUNCTION threadline_session(agent uuid, session uuid, person text, workspace uuid)
+RETURNS TABLE (workspace_id uuid, role text, found agent_sessions)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    entered record;
+BEGIN
+    entered := threadline_enter(agent, person, workspace);
+    IF entered.theirs IS NULL THEN
         RETURN;
     END IF;
-    PERFORM set_config('role', 'threadline_tenant', true),
-        set_config('threadline.workspace', theirs::text, true);
-    RETURN QUERY SELECT theirs, standing, s FROM (VALUES (1)) AS one (row)
+    RETURN QUERY SELECT entered.theirs, entered.standing, s FROM (VALUES (1)) AS one (row)
         LEFT JOIN agent_sessions s
-        ON s.workspace_id = theirs AND s.deployed_agent_id = agent AND s.id = session;
+        ON s.workspace_id = entered.theirs AND s.deployed_agent_id = agent AND s.id = session;
+END $$;
+
+-- The same for a new session, which is made for who has one of these roles: for others it is null.
+-- A key's role was read with the key, and is judged by who asks.
+CREATE FUNCTION threadline_new_session(
+    agent uuid, session uuid, person text, workspace uuid, roles text[], title text, maker text
+)
+RETURNS TABLE (workspace_id uuid, role text, found agent_sessions)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    entered record;
+BEGIN
+    entered := threadline_enter(agent, person, workspace);
+    IF entered.theirs IS NULL THEN
+        RETURN;
+    ELSIF person IS NOT NULL AND entered.standing <> ALL (roles) THEN
+        RETURN QUERY SELECT entered.theirs, entered.standing, NULL::agent_sessions;
+        RETURN;
+    END IF;
+    RETURN QUERY
+        INSERT INTO agent_sessions AS s
+            (id, deployed_agent_id, workspace_id, title, created_by, source)
+        VALUES (session, agent, entered.theirs, title, maker, 'dashboard')
+        RETURNING entered.theirs, entered.standing, s;
 END $$;
 
 -- Where this login may make no roles, the API stays shut and `threadline doctor` prints what is to be

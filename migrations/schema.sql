@@ -1,5 +1,23 @@
 -- What the migrations add up to; `make schema` writes it.
 
+CREATE FUNCTION public.threadline_enter(agent uuid, person text, workspace uuid, OUT theirs uuid, OUT standing text) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    narrowed text; -- assigned, since PERFORM would be a query
+BEGIN
+    theirs := workspace;
+    IF person IS NOT NULL THEN
+        SELECT m.workspace_id, m.role INTO theirs, standing
+        FROM deployed_agents a JOIN workspace_members m ON m.workspace_id = a.workspace_id
+        WHERE a.id = agent AND m.user_id = person;
+    END IF;
+    IF theirs IS NOT NULL THEN
+        narrowed := set_config('role', 'threadline_tenant', true);
+        narrowed := set_config('threadline.workspace', theirs::text, true);
+    END IF;
+END $$;
+
 CREATE TABLE public.agent_sessions (
     id uuid NOT NULL,
     deployed_agent_id uuid NOT NULL,
@@ -43,27 +61,41 @@ WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000');
 
 ALTER TABLE ONLY public.agent_sessions FORCE ROW LEVEL SECURITY;
 
+CREATE FUNCTION public.threadline_new_session(agent uuid, session uuid, person text, workspace uuid, roles text[], title text, maker text) RETURNS TABLE(workspace_id uuid, role text, found public.agent_sessions)
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+DECLARE
+    entered record;
+BEGIN
+    entered := threadline_enter(agent, person, workspace);
+    IF entered.theirs IS NULL THEN
+        RETURN;
+    ELSIF person IS NOT NULL AND entered.standing <> ALL (roles) THEN
+        RETURN QUERY SELECT entered.theirs, entered.standing, NULL::agent_sessions;
+        RETURN;
+    END IF;
+    RETURN QUERY
+        INSERT INTO agent_sessions AS s
+            (id, deployed_agent_id, workspace_id, title, created_by, source)
+        VALUES (session, agent, entered.theirs, title, maker, 'dashboard')
+        RETURNING entered.theirs, entered.standing, s;
+END $$;
+
 CREATE FUNCTION public.threadline_session(agent uuid, session uuid, person text, workspace uuid) RETURNS TABLE(workspace_id uuid, role text, found public.agent_sessions)
     LANGUAGE plpgsql
     AS $$
 #variable_conflict use_column
 DECLARE
-    theirs uuid := workspace;
-    standing text;
+    entered record;
 BEGIN
-    IF person IS NOT NULL THEN
-        SELECT m.workspace_id, m.role INTO theirs, standing
-        FROM deployed_agents a JOIN workspace_members m ON m.workspace_id = a.workspace_id
-        WHERE a.id = agent AND m.user_id = person;
-    END IF;
-    IF theirs IS NULL THEN
+    entered := threadline_enter(agent, person, workspace);
+    IF entered.theirs IS NULL THEN
         RETURN;
     END IF;
-    PERFORM set_config('role', 'threadline_tenant', true),
-        set_config('threadline.workspace', theirs::text, true);
-    RETURN QUERY SELECT theirs, standing, s FROM (VALUES (1)) AS one (row)
+    RETURN QUERY SELECT entered.theirs, entered.standing, s FROM (VALUES (1)) AS one (row)
         LEFT JOIN agent_sessions s
-        ON s.workspace_id = theirs AND s.deployed_agent_id = agent AND s.id = session;
+        ON s.workspace_id = entered.theirs AND s.deployed_agent_id = agent AND s.id = session;
 END $$;
 
 CREATE TABLE public.agent_approvals (

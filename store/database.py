@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import TypeAlias
 
 import asyncpg
@@ -26,7 +26,6 @@ ERRORS: tuple[type[Exception], ...] = (
     OSError,
     TimeoutError,
 )
-_BROKEN_OFF: tuple[type[BaseException], ...] = (asyncio.CancelledError, *ERRORS)
 # Errors that one row of a batch may cause while its neighbours are sound.
 ROW_ERRORS: tuple[type[Exception], ...] = (
     asyncpg.DataError,
@@ -99,35 +98,77 @@ def borrow(pool: Pool) -> AbstractAsyncContextManager[Connection]:
     return within(pool, _COMMAND_SECONDS)
 
 
-@asynccontextmanager
-async def within(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
+def within(pool: Pool, seconds: float) -> AbstractAsyncContextManager[Connection]:
     """A connection for at most `seconds`, acquiring included; one of ERRORS when they are over.
 
     The connection is then terminated, not released: with a stalled server a polite end stalls too.
-    The alarm does that, since a cancelled transaction would first wait for its ROLLBACK.
     """
-    async with asyncio.timeout(seconds) as limit:
-        connection = await pool.acquire()
-        over = limit.when()
-        assert over is not None  # noqa: S101  # a limit was given
-        alarm = asyncio.get_running_loop().call_at(over, _terminate, connection)
-        before = _cancelling()
+    return _Within(pool, seconds)
+
+
+class _Within:
+    """As asyncio.timeout, with one timer for the task and for the connection that it holds.
+
+    The alarm ends the connection, since a cancelled transaction would first wait for its ROLLBACK.
+    """
+
+    __slots__ = ("_alarm", "_before", "_connection", "_is_over", "_pool", "_seconds", "_task")
+
+    def __init__(self, pool: Pool, seconds: float) -> None:
+        self._pool, self._seconds = pool, seconds
+        self._connection: PoolConnectionProxy[Record] | None = None
+        self._is_over = False
+
+    async def __aenter__(self) -> Connection:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a connection is borrowed inside of a task")
+        self._task, self._before = task, task.cancelling()
+        self._alarm = asyncio.get_running_loop().call_later(self._seconds, self._ring)
         try:
-            yield connection
-        except _BROKEN_OFF as error:
-            # The rollback on a broken connection fails, and its error hides that we were cancelled.
-            if isinstance(error, asyncio.CancelledError) or _cancelling() > before:
-                _terminate(connection)
-                raise asyncio.CancelledError from error
+            self._connection = await self._pool.acquire()
+        except BaseException as error:
+            self._alarm.cancel()
+            self._say_if_over(error)
+            raise
+        return self._connection
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        try:
+            await self._return(error)
+        except BaseException as also:
+            self._say_if_over(also)
             raise
         finally:
-            alarm.cancel()
-            await pool.release(connection)
+            self._alarm.cancel()
+        self._say_if_over(error)
 
+    async def _return(self, error: BaseException | None) -> None:
+        connection, self._connection = self._connection, None
+        assert connection is not None  # noqa: S101  # it was entered
+        # The rollback on a broken connection fails, and its error hides that we were cancelled.
+        is_cancelled = isinstance(error, asyncio.CancelledError) or (
+            isinstance(error, ERRORS) and self._task.cancelling() > self._before
+        )
+        if is_cancelled:
+            _terminate(connection)
+        await self._pool.release(connection)
+        if is_cancelled and not isinstance(error, asyncio.CancelledError):
+            raise asyncio.CancelledError from error
 
-def _cancelling() -> int:
-    task = asyncio.current_task()
-    return task.cancelling() if task else 0
+    def _ring(self) -> None:
+        self._is_over = True
+        self._task.cancel()
+        if self._connection is not None:
+            _terminate(self._connection)
+
+    def _say_if_over(self, error: BaseException | None) -> None:
+        """TimeoutError in place of the cancelling that was the alarm's own."""
+        if not self._is_over:
+            return
+        self._is_over = False
+        if self._task.uncancel() <= self._before and isinstance(error, asyncio.CancelledError):
+            raise TimeoutError from error
 
 
 def _terminate(connection: Connection) -> None:

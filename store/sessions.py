@@ -1,13 +1,15 @@
 """Sessions: created or woken by an accept, written by the holder of their lease, archived."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from store import tenancy
 from store.database import Connection
 from store.leases import Lease
-from store.sessions_read import Session
+from store.sessions_read import Seen, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,50 @@ async def create(
     row = await connection.fetchrow(_CREATE, id_, agent_id, workspace_id, title, maker)
     assert row is not None  # noqa: S101  # an INSERT without a condition
     return Session(*row)
+
+
+# $1 agent, $2 session, $3 person, or null and $4 workspace, $5 roles that may, $6 title, $7 maker
+_CREATE_FOR = """
+SELECT f.workspace_id AS theirs, f.role,
+    (f.found).id, (f.found).deployed_agent_id, (f.found).workspace_id,
+    (f.found).anthropic_session_id, (f.found).status, (f.found).source, (f.found).title,
+    (f.found).created_by, (f.found).slack_team_id, (f.found).slack_channel_id,
+    (f.found).slack_thread_ts, (f.found).slack_conversation_key, (f.found).usage_snapshot,
+    (f.found).archive_requested_at, (f.found).archived_at, (f.found).created_at,
+    (f.found).updated_at
+FROM threadline_new_session($1, $2, $3, $4, $5, $6, $7) AS f
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A session to be made at an agent; `roles`: those of whom it is made for."""
+
+    id: UUID
+    agent_id: UUID
+    roles: Sequence[str]
+    title: str | None
+    maker: str
+
+
+async def create_for(connection: Connection, wanted: Wanted, who: str | UUID) -> Seen | None:
+    """Makes a session for a person, or a program of that workspace, as `sessions_read.seen` reads one.
+
+    It is not there for a person of another role; a program's role is judged by who asks.
+    """
+    person, workspace_id = (who, None) if isinstance(who, str) else (None, who)
+    with tenancy.becoming():
+        row = await connection.fetchrow(
+            _CREATE_FOR,
+            wanted.agent_id,
+            wanted.id,
+            person,
+            workspace_id,
+            wanted.roles,
+            wanted.title,
+            wanted.maker,
+        )
+    return None if row is None else Seen.of(row)
 
 
 # $1 agent, $2 session, $3 title

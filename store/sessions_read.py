@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import product
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from store import tenancy
-from store.database import Connection
+from store.database import Connection, Record
 
 STATUSES = ("idle", "running", "archived")
 SOURCES = ("dashboard", "slack", "schedule", "webhook")
@@ -75,6 +75,12 @@ class Seen:
     role: str | None
     session: Session | None
 
+    @classmethod
+    def of(cls, row: Record) -> Self:
+        """From a row: the workspace, the role, and the columns of the session, null without one."""
+        theirs, role, *columns = row
+        return cls(theirs, role, Session(*columns) if columns[0] else None)
+
 
 # $1 agent, $2 session, $3 person, or null and $4 workspace
 _SEEN = """
@@ -100,10 +106,7 @@ async def seen(
     person, workspace_id = (who, None) if isinstance(who, str) else (None, who)
     with tenancy.becoming():
         row = await connection.fetchrow(_SEEN, agent_id, session_id, person, workspace_id)
-    if row is None:
-        return None
-    theirs, role, *columns = row
-    return Seen(theirs, role, Session(*columns) if columns[0] else None)
+    return None if row is None else Seen.of(row)
 
 
 # Merged from a run of the index for each source and status: no filter but the title's reads along.

@@ -6,8 +6,8 @@ named none. Role and workspace end with the transaction, so that a pooled connec
 Whoever did not become that role sees everything, as the ack and worker paths do.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import asyncpg
@@ -40,13 +40,20 @@ class TenancyMissing(Exception):
     """This login may not become threadline_tenant; `threadline doctor` says how to mend it."""
 
 
-@contextmanager
-def becoming() -> Iterator[None]:
+_REFUSED = (asyncpg.InvalidParameterValueError, asyncpg.InsufficientPrivilegeError)
+
+
+class becoming:  # noqa: N801  # read as a function, as contextlib's own are
     """Around a statement that becomes the tenant: TenancyMissing where it may not."""
-    try:
-        yield
-    except (asyncpg.InvalidParameterValueError, asyncpg.InsufficientPrivilegeError) as error:
-        raise TenancyMissing(str(error)) from error
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, _REFUSED):
+            raise TenancyMissing(str(error)) from error
 
 
 # $1 workspace

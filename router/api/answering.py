@@ -9,12 +9,13 @@ from pydantic import BaseModel
 from router.api.auth.origins import Origins
 
 _HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",  # nothing runs
+    "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Frame-Options": "DENY",
 }
-_NOTHING_RUNS = "default-src 'none'; frame-ancestors 'none'"
 _ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID"
 _EXPOSED = "ETag, Idempotent-Replayed, Location, Retry-After"
 
@@ -50,8 +51,6 @@ def dress(request: web.Request, response: web.StreamResponse, origins: Origins) 
     """The headers of every answer of ours; those of CORS only for an origin that is trusted."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
-    response.headers.setdefault("Content-Security-Policy", _NOTHING_RUNS)
-    response.headers.setdefault("Cache-Control", "no-store")
     response.headers["Vary"] = "Authorization, Cookie, Origin"
     origin = request.headers.get("Origin")
     if origin is not None and origins.trusts(origin):

@@ -1,12 +1,13 @@
 """What the work of a route is given, and what it gives back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel
 
-from router.api.auth.principals import Principal
+from router.api.auth.principals import Person, Principal
 from router.api.problems import Problem
 from store.database import Connection
 from store.leases import Ready
@@ -40,6 +41,21 @@ class Call(Generic[Query, Body]):
     def agent_id(self) -> UUID:
         """The agent of the path."""
         return self.path["agent_id"]
+
+
+@dataclass(frozen=True, slots=True)
+class Knock(Generic[Body]):
+    """A request to be let in by the very statement that does its work.
+
+    `roles`: those that may. A key was judged before; `work_id` names the row that is made.
+    """
+
+    connection: Connection
+    who: Person | Principal
+    agent_id: UUID
+    roles: Sequence[str]
+    body: Body
+    work_id: UUID
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,9 @@ class Limits:
     def _filled(self, name: tuple[str, bool], most: int) -> _Bucket:
         """The bucket as time has filled it since; the one not asked for longest makes room."""
         now = self._now()
-        bucket = self._buckets.setdefault(name, _Bucket(most, now))
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = _Bucket(most, now)
         self._buckets.move_to_end(name)
         if len(self._buckets) > _MOST_BUCKETS:
             self._buckets.popitem(last=False)

@@ -11,32 +11,40 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from router.api.problems import TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, invalid, not_found
+from router.api.schemas import Nothing
 
 M = TypeVar("M", bound=BaseModel)
 
 MOST_BYTES = 512 * 1024
 MOST_KEY = 255
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_HEX = "[0-9A-Fa-f]"
+_UUID = re.compile(rf"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}")
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?\d*([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MOST_KEY}}}")
+_NOTHING = Nothing()
 _BOOLEANS = {"true": True, "false": False}
 
 
 def path_of(matched: Mapping[str, str]) -> dict[str, UUID]:
     """The ids of a path; Problem not-found where one could not be anybody's."""
-    if not all(_UUID.fullmatch(each) for each in matched.values()):
-        raise not_found("address")
-    return {name: UUID(each) for name, each in matched.items()}
+    found = {}
+    for name, text in matched.items():
+        if not _UUID.fullmatch(text):
+            raise not_found("address")
+        found[name] = UUID(text)
+    return found
 
 
 class Given(Protocol):
     """A query, of which any name may stand more than once."""
 
     def __iter__(self) -> Iterator[str]: ...
+
+    def __len__(self) -> int: ...
 
     def getall(self, key: str, /) -> list[str]:
         """Every value of that name."""
@@ -45,6 +53,8 @@ class Given(Protocol):
 
 def query_of(model: type[M], given: Given) -> M:
     """The query, where what is no list stands once."""
+    if model is Nothing and not given:
+        return _NOTHING  # type: ignore[return-value]  # M is Nothing
     wrong, values = [], {}
     for name in dict.fromkeys(given):
         field = model.model_fields.get(name)

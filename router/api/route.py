@@ -7,7 +7,8 @@ from typing import Any, Literal
 from aiohttp import web
 from pydantic import BaseModel
 
-from router.api.call import Answer, Call
+from router.api.auth.principals import Principal
+from router.api.call import Answer, Call, Knock
 from router.api.context import Context
 from router.api.problems import (
     FORBIDDEN,
@@ -32,10 +33,22 @@ Streaming = Callable[[Context, Session, web.Request], Awaitable[web.StreamRespon
 
 
 @dataclass(frozen=True, slots=True)
+class Alone:
+    """The work of a request in one statement, which is its transaction, where its body `fits`.
+
+    `do` tells what the caller is at the agent, and None for a role that is too little.
+    """
+
+    fits: Callable[[Any], bool]
+    do: Callable[[Knock[Any]], Awaitable[tuple[Principal, Answer | None]]]
+
+
+@dataclass(frozen=True, slots=True)
 class InTransaction:
-    """Work inside one transaction of the tenant."""
+    """Work inside one transaction of the tenant; `alone` saves the round trips of one."""
 
     do: Work
+    alone: Alone | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,9 +158,8 @@ class Api:
             return answer(Problem(INTERNAL, said, extra={"reference": reference}))
 
     async def _answer(self, routes: dict[str, Route], request: web.Request) -> web.StreamResponse:
-        allowed = sorted(routes)
         if request.method == "OPTIONS":
-            asked_before = preflight(request, allowed, self._means.origins)
+            asked_before = preflight(request, sorted(routes), self._means.origins)
             if asked_before is not None:
                 return asked_before
         if self._means.authenticator is None:

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from router import clock, commands, outside
 from router.api import cursors
-from router.api.auth.principals import Person, Principal
-from router.api.call import Answer, Call
+from router.api.auth.principals import Person, Principal, knows
+from router.api.call import Answer, Call, Knock
 from router.api.context import Context
 from router.api.problems import (
     SESSION_ARCHIVED,
@@ -24,10 +24,11 @@ from router.api.schemas_sessions import (
     SessionsQuery,
 )
 from router.outside import Speaker, Where
-from store import sessions_read
+from store import sessions, sessions_read
 from store.database import Connection
 from store.leases import Ready
-from store.sessions_read import SOURCES, STATUSES, Filters, Session
+from store.sessions import Wanted
+from store.sessions_read import SOURCES, STATUSES, Filters, Seen, Session
 
 
 async def create(call: Call[Nothing, CreateSession]) -> Answer:
@@ -41,8 +42,21 @@ async def create(call: Call[Nothing, CreateSession]) -> Answer:
         await outside.say(call.connection, where, _speaker(call), call.work_id, wanted.message)
         ready = (Ready(where.deployed_agent_id, where.session_id),)
         made = await find(call.connection, where.workspace_id, call.agent_id, call.work_id)
-    location = f"/dashboard/agents/{call.agent_id}/sessions/{made.id}"
-    return Answer(shown(made), ready, location=location)
+    return _made(made, ready)
+
+
+def is_silent(body: CreateSession) -> bool:
+    """Whether a session is wanted without a first message."""
+    return body.message is None
+
+
+async def create_alone(knock: Knock[CreateSession]) -> tuple[Principal, Answer | None]:
+    """A new session without a message; Problem not-found where the agent is not theirs."""
+    who, title = knock.who, knock.body.title
+    wanted = Wanted(knock.work_id, knock.agent_id, knock.roles, title, who.user_id or who.name)
+    made = await sessions.create_for(knock.connection, wanted, _known_by(who))
+    principal, session = _let_in(who, made)
+    return principal, _made(session) if session else None
 
 
 async def listed(call: Call[SessionsQuery, Nothing]) -> Answer:
@@ -110,15 +124,9 @@ async def seen(
     connection: Connection, who: Person | Principal, agent_id: UUID, session_id: UUID
 ) -> tuple[Principal, Session | None]:
     """What who asks is at the agent, and the session; Problem not-found where the agent is not theirs."""
-    if isinstance(who, Principal) and who.agent_id != agent_id:
-        raise not_found("agent")
-    name = who.workspace_id if isinstance(who, Principal) else who.user_id
-    found = await sessions_read.seen(connection, agent_id, session_id, name)
-    if found is None:
-        raise not_found("agent")
-    if isinstance(who, Principal):
-        return who, found.session
-    return who.in_workspace(found.workspace_id, found.role or ""), found.session
+    knows(who, agent_id)
+    found = await sessions_read.seen(connection, agent_id, session_id, _known_by(who))
+    return _let_in(who, found)
 
 
 async def find(
@@ -156,6 +164,24 @@ def _speaker(
 
 def _ready(session: Session) -> tuple[Ready, ...]:
     return (Ready(session.deployed_agent_id, session.id),)
+
+
+def _made(session: Session, ready: tuple[Ready, ...] = ()) -> Answer:
+    location = f"/dashboard/agents/{session.deployed_agent_id}/sessions/{session.id}"
+    return Answer(shown(session), ready, location=location)
+
+
+def _known_by(who: Person | Principal) -> str | UUID:
+    """What our rows know them by: a person, or the workspace of a key."""
+    return who.workspace_id if isinstance(who, Principal) else who.user_id
+
+
+def _let_in(who: Person | Principal, seen: Seen | None) -> tuple[Principal, Session | None]:
+    if seen is None:
+        raise not_found("agent")
+    if isinstance(who, Principal):
+        return who, seen.session
+    return who.in_workspace(seen.workspace_id, seen.role or ""), seen.session
 
 
 def _place(session: Session) -> tuple[datetime, UUID]:

@@ -2,7 +2,7 @@
 
 from router.api import agents, approvals, escalations, events, examples, members, sessions, stream
 from router.api.problems import CONFLICT, SESSION_ARCHIVED, SESSION_IDLE
-from router.api.route import InTransaction, Myself, OfSession, Route, Streamed
+from router.api.route import Alone, InTransaction, Myself, OfSession, Route, Streamed
 from router.api.schemas import InWorkspace, ListingInWorkspace
 from router.api.schemas_agents import (
     AgentOut,
@@ -52,7 +52,7 @@ _OF_SESSIONS = (
         _SESSIONS,
         "createSession",
         "Create a session, with or without its first message.",
-        InTransaction(sessions.create),
+        InTransaction(sessions.create, Alone(sessions.is_silent, sessions.create_alone)),
         SessionOut,
         role="member",
         request=CreateSession,

@@ -18,15 +18,15 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from router.api.answering import answered, written
-from router.api.auth.principals import Person, Principal, enter
-from router.api.call import Answer, Call
+from router.api.auth.principals import AT_LEAST, Person, Principal, enter, knows
+from router.api.call import Answer, Call, Knock
 from router.api.problems import (
     IDEMPOTENCY_MISMATCH,
     Problem,
     forbidden,
     unavailable,
 )
-from router.api.route import InTransaction, Route
+from router.api.route import Alone, InTransaction, Route
 from store import database, idempotency, tenancy
 from store.database import Connection, Pool
 from store.idempotency import Answered, Asked, Begun, Busy, Mismatch
@@ -113,6 +113,23 @@ class Transactions:
     ) -> web.Response:
         """The answer to a request that changes something; its first one, if the key was used before."""
         assert isinstance(route.work, InTransaction)  # noqa: S101  # nothing else writes
+        alone = _alone(route.work, said)
+        if alone and isinstance(wanted, Knocking) and isinstance(said, Said):
+            done = await self._alone(route, alone, wanted, said)
+        else:
+            answer = await self._whole(route, route.work, wanted, said)
+            if isinstance(answer, web.Response):
+                return answer
+            done = answer
+        self._tell(done)
+        if done.problem is not None:
+            raise done.problem
+        return _response(route.status, written(done.body), done.location)
+
+    async def _whole(
+        self, route: Route, work: InTransaction, wanted: Asking | Knocking, said: Said | Problem
+    ) -> Answer | web.Response:
+        """What was done in a transaction, or what was answered before."""
         async with self._let_in(route, wanted) as (connection, asking):
             if isinstance(said, Problem):
                 raise said
@@ -120,19 +137,37 @@ class Transactions:
             if isinstance(begun, web.Response):
                 return begun
             work_id = begun.work_id if begun else new_id()
-            done = await route.work.do(_call(connection, asking, said, work_id))
+            done = await work.do(_call(connection, asking, said, work_id))
             if begun is not None:
                 await _keep(connection, begun, route.status, done)
-        self._tell(done)
-        if done.problem is not None:
-            raise done.problem
-        return _response(route.status, written(done.body).decode(), done.location)
+        return done
+
+    async def _alone(self, route: Route, alone: Alone, knocking: Knocking, said: Said) -> Answer:
+        """What was done in one statement, judged as in a transaction."""
+        who, agent_id = knocking.who, knocking.agent_id
+        knows(who, agent_id)
+        if isinstance(who, Principal):
+            judge(route, who)
+        async with database.within(self._pool, _SECONDS) as connection:
+            roles = AT_LEAST[route.role]
+            knock = Knock(connection, who, agent_id, roles, said.body, new_id())
+            principal, done = await alone.do(knock)
+        judge(route, principal)
+        assert done is not None  # noqa: S101  # the role is enough
+        return done
 
     def _tell(self, done: Answer) -> None:
         if done.ready:
             self._on_ready(list(done.ready))
         if done.spoke:
             self._on_notice()
+
+
+def _alone(work: InTransaction, said: Said | Problem) -> Alone | None:
+    """How a request is done in one statement; an Idempotency-Key is kept in the work's transaction."""
+    if work.alone is None or isinstance(said, Problem) or said.key is not None:
+        return None
+    return work.alone if work.alone.fits(said.body) else None
 
 
 def judge(route: Route, principal: Principal) -> None:
@@ -166,7 +201,7 @@ async def _begin(
         case Begun() as begun:
             return begun
         case Answered(status, kept):
-            response = _response(status, kept["body"], kept["location"])
+            response = _response(status, kept["body"].encode(), kept["location"])
             response.headers["Idempotent-Replayed"] = "true"
             return response
         case Busy(left):
@@ -198,8 +233,8 @@ def _hash(said: Said) -> bytes:
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).digest()
 
 
-def _response(status: int, body: str, location: str | None) -> web.Response:
-    response = answered(body.encode(), status)
+def _response(status: int, body: bytes, location: str | None) -> web.Response:
+    response = answered(body, status)
     if location is not None:
         response.headers["Location"] = location
     return response

@@ -323,13 +323,15 @@ async def test_where_the_tenants_role_is_missing_the_doors_stay_shut(
         for name in ("_AS_TENANT", "_AS_MEMBER"):
             monkeypatch.setattr(tenancy, name, _without_role(getattr(tenancy, name)))
         one = await here.connection.fetchval(
-            "SELECT pg_get_functiondef('threadline_session'::regproc)"
+            "SELECT pg_get_functiondef('threadline_enter'::regproc)"
         )
         await here.connection.execute(_without_role(one))
         for caller in (on.member, program):
             for path in ("/sessions", f"/sessions/{session['id']}"):
                 said = await caller.get(path)
                 assert (said.status, said.slug) == (503, "unavailable"), path
+            said = await caller.post("/sessions", {"title": "silent"})
+            assert (said.status, said.slug) == (503, "unavailable")
 
 
 def _without_role(statement: str) -> str:

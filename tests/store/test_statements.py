@@ -134,7 +134,9 @@ def test_hot_statements_name_the_agent_whose_rows_they_touch(module):
 def _bound_to_an_agent(statement: str) -> bool:
     """True where the agent is among the inserted columns or compared with a parameter."""
     inserts = re.search(r"INSERT INTO \w+ \([^)]*\bdeployed_agent_id\b", statement)
-    compares = re.search(r"\b(deployed_agent_id = |threadline_session\()(\$\d|w\.agent)", statement)
+    compares = re.search(
+        r"\b(deployed_agent_id = |threadline_(new_)?session\()(\$\d|w\.agent)", statement
+    )
     return bool(inserts or compares)
 
 

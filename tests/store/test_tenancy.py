@@ -12,6 +12,7 @@ from store.database import Connection, Pool
 from store.embedded import embedded_postgres, temporary_data_dir
 from store.ids import new_id
 from store.migrate import migrate
+from store.sessions import Wanted
 from store.sessions_read import Filters, Seen
 from store.tenancy import TenancyMissing
 from tests.databases import database_named
@@ -189,6 +190,34 @@ async def test_a_tenant_deletes_nothing(db, ours, statement):
     async with _as(db, ours):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await db.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("roles", "is_made"), [(("member", "admin"), True), (("admin", "owner"), False)]
+)
+async def test_a_session_is_made_in_one_statement_for_the_roles_that_may(db, ours, roles, is_made):
+    await members.put_member(db, ours.workspace_id, "ada", "member")
+    wanted = Wanted(new_id(), ours.agent_id, roles, "A title", "ada")
+    made = await sessions.create_for(db, wanted, "ada")
+    assert made is not None
+    assert (made.workspace_id, made.role) == (ours.workspace_id, "member")
+    assert (made.session is not None) == is_made
+    found = await sessions_read.get(db, ours.workspace_id, ours.agent_id, wanted.id)
+    assert found == made.session
+    assert await sessions.create_for(db, wanted, "nobody") is None
+
+
+async def test_a_session_is_made_in_one_statement_by_the_tenant(db, ours, theirs):
+    wanted = Wanted(new_id(), ours.agent_id, (), None, "key:1")
+    trial = db.transaction()
+    await trial.start()
+    await db.execute("REVOKE INSERT ON agent_sessions FROM threadline_tenant")
+    with pytest.raises(TenancyMissing, match="agent_sessions"):
+        await sessions.create_for(db, wanted, ours.workspace_id)
+    await trial.rollback()
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+        await sessions.create_for(db, wanted, theirs.workspace_id)
+    assert await db.fetchval("SELECT current_user") != "threadline_tenant"
 
 
 # ------------------------------------------------------------------ how long it lasts

@@ -20,6 +20,9 @@ from store.database import Connection, Pool
 ROLES = ("viewer", "member", "admin", "owner")
 """Each may do what those before it may."""
 
+AT_LEAST = {role: ROLES[at:] for at, role in enumerate(ROLES)}
+"""The roles that may do what a role may."""
+
 _KEY_MARK = "tl_"
 _LOOK_UP_SECONDS = 5.0
 _NOTE_SECONDS = 60.0
@@ -82,7 +85,13 @@ class Principal:
 
     def has(self, role: str) -> bool:
         """Whether they may do what that role may."""
-        return ROLES.index(self.role) >= ROLES.index(role)
+        return self.role in AT_LEAST[role]
+
+
+def knows(who: Person | Principal, agent_id: UUID) -> None:
+    """Problem not-found for a key that is bound to another agent; of a person only our rows tell."""
+    if isinstance(who, Principal) and who.agent_id != agent_id:
+        raise not_found("agent")
 
 
 async def enter(connection: Connection, who: Person | Principal, agent_id: UUID) -> Principal:
@@ -90,9 +99,8 @@ async def enter(connection: Connection, who: Person | Principal, agent_id: UUID)
 
     Problem not-found, and never forbidden, where the agent is another workspace's or nobody's.
     """
+    knows(who, agent_id)
     if isinstance(who, Principal):
-        if who.agent_id != agent_id:
-            raise not_found("agent")
         await tenancy.as_tenant(connection, who.workspace_id)
         return who
     standing = await tenancy.as_member(connection, agent_id, who.user_id)

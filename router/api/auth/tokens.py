@@ -94,7 +94,7 @@ class Verifier:
         """What the token proves; Problem unauthenticated, or unavailable while nobody can tell."""
         if len(token) > _MOST_BYTES:
             raise _refused("is too long")
-        if not _TOKEN.fullmatch(token):
+        if not token.isascii():
             raise _refused("is malformed")
         name = hashlib.sha256(token.encode()).digest()
         known = self._known.get(name)
@@ -102,6 +102,8 @@ class Verifier:
             self._known.move_to_end(name)
             return known.claims
         self._known.pop(name, None)
+        if not _TOKEN.fullmatch(token):
+            raise _refused("is malformed")
         header = _header(token)
         proof = await self._proof(header)
         claims = _claims(self._decoded(token, proof))
