@@ -151,11 +151,22 @@ command.command("demo")(cli_demo.demo)
 
 
 @command.command("migrate")
-def migrate_(*, data_dir: DataDir = None, json_: Json = False) -> None:
+def migrate_(
+    *,
+    data_dir: DataDir = None,
+    citus: Annotated[
+        bool, typer.Option("--citus", help="Then distribute the tables over Citus's workers.")
+    ] = False,
+    json_: Json = False,
+) -> None:
     """Bring the database's schema up to date."""
     settings = _settings()
-    applied = run(places.migrated(settings, data_dir))
-    _show({"applied": applied}, as_json=json_)
+    if citus and data_dir is not None:
+        raise ConfigurationError("--citus: a database of our own has no workers; omit --data-dir")
+    done = {"applied": run(places.migrated(settings, data_dir))}
+    if citus:
+        done["distributed"] = run(places.distributed(settings))
+    _show(done, as_json=json_)
 
 
 @workspaces.command("add")

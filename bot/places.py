@@ -11,7 +11,7 @@ from pathlib import Path
 from bot.sealing import Keyring
 from router.errors import ConfigurationError
 from router.settings import Settings
-from store import database
+from store import citus, database
 from store.database import Connection
 from store.embedded import AlreadyRunning, EmbeddedPostgres, embedded_postgres
 from store.migrate import migrate, pending
@@ -65,6 +65,14 @@ async def migrated(settings: Settings, data_dir: Path | None) -> list[str]:
     dsn = _given(settings)
     await (await _reached(dsn)).close()
     return await migrate(dsn)
+
+
+async def distributed(settings: Settings) -> list[str]:
+    """Brings the tables to their places on a Citus cluster; the names of those that were not there.
+
+    MigrationError where there is no Citus.
+    """
+    return (await citus.spread(_given(settings))).tables
 
 
 def missing(settings: Settings, data_dir: Path | None) -> list[str]:

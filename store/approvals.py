@@ -314,7 +314,7 @@ async def delivered(
 _CLOSE = """
 UPDATE agent_approvals
 SET state = CASE WHEN state IN ('pending', 'expired') THEN 'closed' ELSE 'void' END,
-    decided_by = COALESCE(decided_by, $4), decided_at = COALESCE(decided_at, now()),
+    decided_by = COALESCE(decided_by, $4), decided_at = LEAST(decided_at, now()),
     reason = COALESCE(reason, $5), revision = revision + 1, remind_at = NULL, expires_at = NULL
 WHERE deployed_agent_id = $1 AND turn_id = $2
   AND state IN ('pending', 'expired', 'allowed', 'denied')

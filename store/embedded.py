@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,19 +103,20 @@ def temporary_data_dir() -> Iterator[Path]:
 
 @asynccontextmanager
 async def embedded_postgres(
-    data_dir: Path, *, durable: bool = True
+    data_dir: Path, *, durable: bool = True, settings: Mapping[str, str] | None = None
 ) -> AsyncIterator[EmbeddedPostgres]:
     """Runs the server of `data_dir`, made at first use, for as long as the context lasts.
 
     Folders that exist keep their owner and mode. `durable=False` trades the data's safety for
-    speed. Raises AlreadyRunning when another process owns the data, EmbeddedPostgresError
+    speed; `settings` of PostgreSQL's own replace ours. Raises AlreadyRunning when another process owns the data, EmbeddedPostgresError
     when the server cannot be made, started or stopped in order.
     """
     home = _home(data_dir)
     with pgowner.sole_owner(home) as lock:
         programs, cluster = await asyncio.to_thread(_prepare, home, durable=durable)
         with _socket_folder(cluster, programs.account) as sockets:
-            server = _launch(programs, cluster, sockets, durable=durable)
+            own = (_SETTINGS if durable else _SETTINGS | _THROWAWAY_SETTINGS) | dict(settings or {})
+            server = _launch(programs, cluster, sockets, own)
             try:
                 await _make_database(server)
                 dsn = server.dsn(_DATABASE)
@@ -280,14 +281,12 @@ def _temporary_parent(account: Account | None) -> Path:
     return Path("/tmp") if deep or closed else usual  # noqa: S108  # mkdtemp makes it private
 
 
-def _launch(programs: Programs, cluster: Path, sockets: Path, *, durable: bool) -> _Server:
+def _launch(programs: Programs, cluster: Path, sockets: Path, own: Mapping[str, str]) -> _Server:
     log = cluster.with_name("postgres.log")
     if log.exists():
         log.replace(log.with_suffix(".log.1"))
     quoted = str(sockets).replace('"', '""')
-    settings = {**_SETTINGS, "unix_socket_directories": f'"{quoted}"', "port": str(_PORT)}
-    if not durable:
-        settings |= _THROWAWAY_SETTINGS
+    settings = {**own, "unix_socket_directories": f'"{quoted}"', "port": str(_PORT)}
     arguments = [f"--{name}={value}" for name, value in settings.items()]
     with log.open("wb") as output:
         process = programs.start("postgres", "-D", str(cluster), *arguments, log=output)

@@ -33,6 +33,7 @@ from uuid import UUID
 
 from store.database import Connection
 from store.ids import new_id
+from store.sweeps import by_agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +160,32 @@ async def let_go(connection: Connection, begun: Begun) -> None:
 
 
 # $1 age, $2 how many at the most
+_OLD = """
+SELECT deployed_agent_id, principal, route, key FROM idempotency_keys
+WHERE created_at < now() - $1::interval AND (claimed_until IS NULL OR claimed_until < now())
+ORDER BY created_at LIMIT $2
+"""
+# $1 agent, side by side: $2 principals, $3 routes, $4 keys; $5 age
 _CLEANUP = """
-DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM idempotency_keys
-    WHERE created_at < now() - $1::interval AND (claimed_until IS NULL OR claimed_until < now())
-    ORDER BY created_at LIMIT $2
-    FOR UPDATE SKIP LOCKED))
+DELETE FROM idempotency_keys k
+USING (
+    SELECT i.principal, i.route, i.key
+    FROM unnest($2::text[], $3::text[], $4::text[]) AS w (principal, route, key)
+    JOIN idempotency_keys i ON i.deployed_agent_id = $1 AND i.principal = w.principal
+        AND i.route = w.route AND i.key = w.key
+    WHERE i.created_at < now() - $5::interval
+      AND (i.claimed_until IS NULL OR i.claimed_until < now())
+    FOR UPDATE OF i SKIP LOCKED
+) AS o
+WHERE k.deployed_agent_id = $1 AND k.principal = o.principal AND k.route = o.route AND k.key = o.key
 """
 
 
 async def cleanup(connection: Connection, age: timedelta, limit: int) -> int:
     """Forgets requests begun so long ago that nobody works on, of all workspaces; how many."""
-    return int((await connection.execute(_CLEANUP, age, limit)).rpartition(" ")[2])
+    gone = 0
+    for agent_id, rows in by_agent(await connection.fetch(_OLD, age, limit)):
+        names = [[row[column] for row in rows] for column in ("principal", "route", "key")]
+        done = await connection.execute(_CLEANUP, agent_id, *names, age)
+        gone += int(done.rpartition(" ")[2])
+    return gone

@@ -98,6 +98,12 @@ async def pending(connection: Connection, directory: Path | None = None) -> list
 # $1: the lock's number
 _TAKE_TURN = "SELECT pg_advisory_xact_lock($1)"
 
+
+async def take_turn(connection: Connection) -> None:
+    """Waits until nobody else changes the schema; for as long as the open transaction lasts."""
+    await connection.execute(_TAKE_TURN, _LOCK)
+
+
 _CREATE_RECORD = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     version    int PRIMARY KEY,
@@ -114,7 +120,7 @@ _RECORD = "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $
 async def _apply_next(connection: Connection, migrations: list[Migration]) -> str | None:
     """One transaction: whoever else waited for the lock then sees this file as applied."""
     async with connection.transaction():
-        await connection.execute(_TAKE_TURN, _LOCK)
+        await take_turn(connection)
         missing = await _missing(connection, migrations)
         if not missing:
             return None

@@ -106,10 +106,12 @@ async def drop_previews(connection: Connection, agent_id: UUID, age: timedelta, 
 
 # $1 age, $2 how many at the most
 _DROP_UNCLAIMED = """
-DELETE FROM slack_unclaimed WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM slack_unclaimed WHERE created_at < now() - $1::interval
-    ORDER BY created_at LIMIT $2
-    FOR UPDATE SKIP LOCKED))
+DELETE FROM slack_unclaimed u
+USING (
+    SELECT slack_conversation_key, dedupe_key FROM slack_unclaimed
+    WHERE created_at < now() - $1::interval ORDER BY created_at LIMIT $2
+) AS o
+WHERE u.slack_conversation_key = o.slack_conversation_key AND u.dedupe_key = o.dedupe_key
 """
 
 

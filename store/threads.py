@@ -184,7 +184,8 @@ async def raced(connection: Connection, limit: int) -> list[Unclaimed]:
 
 _EXPIRE = """
 DELETE FROM slack_unclaimed
-WHERE created_at < now() - CASE WHEN deleted THEN interval '25 hours' ELSE interval '5 minutes' END
+WHERE created_at < now() - interval '25 hours'
+   OR NOT deleted AND created_at < now() - interval '5 minutes'
 """
 
 

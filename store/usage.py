@@ -92,12 +92,14 @@ async def pending(connection: Connection, limit: int) -> list[Pending]:
 _MOVE_SNAPSHOT = """
 UPDATE agent_sessions SET usage_snapshot = $3
 WHERE deployed_agent_id = $1 AND id = $2 AND status <> 'running' AND lease_owner IS NULL
-  AND NOT EXISTS (SELECT FROM agent_compute_usage u JOIN agent_compute_usage mine
-                  ON mine.deployed_agent_id = $1 AND mine.turn_id = $4
-                  WHERE u.deployed_agent_id = $1 AND u.session_id = $2
-                    AND u.created_at > mine.created_at)
+  AND NOT EXISTS (SELECT FROM agent_turns mine
+                  JOIN agent_turns t ON t.deployed_agent_id = $1 AND t.session_id = $2
+                      AND t.number > mine.number
+                  JOIN agent_compute_usage u ON u.deployed_agent_id = $1 AND u.turn_id = t.id
+                  WHERE mine.deployed_agent_id = $1 AND mine.id = $4)
 """
-# $1 agent, $2 session, $3 turn that takes the difference, $4 … $9 the usage
+# $1 agent, $2 session, $3 turn that takes the difference, $4 input, $5 output, $6 cache read, $7 cache
+# write, $8 runtime ms, $9 cents
 _SETTLE = """
 UPDATE agent_compute_usage
 SET state = 'final',

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from router.runtime.local import LocalRuntime
+from store import database
 from store.embedded import temporary_data_dir
 from tests.chaos.processes import ENCRYPTION_KEYS, Fleet, Processes, processes, serving
 from tests.harness import World, environment, world
@@ -19,6 +20,7 @@ from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(120)
 
+DOUBLE = Path(__file__).parents[1] / "store" / "citus_double.sql"
 OTHER_KEYS = ENCRYPTION_KEYS.replace("k1:", "k2:")
 
 
@@ -61,6 +63,32 @@ async def test_migrate_tells_what_it_applied_and_a_second_time_nothing(commands,
     assert (again.code, again.json()) == (0, {"applied": []})
     plain = await commands.run("migrate", DATABASE_URL=empty_dsn)
     assert (plain.code, plain.stdout) == (0, "applied []\n")
+
+
+async def test_migrate_to_a_server_without_citus_says_so_and_has_migrated(commands, empty_dsn):
+    refused = await commands.run("migrate", "--citus", DATABASE_URL=empty_dsn)
+    assert (refused.code, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("threadline: This PostgreSQL has no Citus: install it")
+    again = await commands.run("migrate", "--json", DATABASE_URL=empty_dsn)
+    assert again.json() == {"applied": []}
+
+
+async def test_a_database_of_our_own_is_not_distributed(commands, tmp_path):
+    refused = await commands.run("migrate", "--citus", "--data-dir", str(tmp_path / "data"))
+    assert (refused.code, "has no workers" in refused.stderr) == (2, True)
+    assert not (tmp_path / "data").exists()
+
+
+async def test_migrate_distributes_the_tables_once(commands, dsn):
+    """Against the test double: tests/store/test_citus.py says what that is worth."""
+    connection = await database.connect(dsn)
+    await connection.execute(DOUBLE.read_text())
+    first = await commands.run("migrate", "--citus", "--json", DATABASE_URL=dsn)
+    assert first.code == 0, first.stderr
+    assert "agent_sessions" in first.json()["distributed"]
+    again = await commands.run("migrate", "--citus", "--json", DATABASE_URL=dsn)
+    assert again.json() == {"applied": [], "distributed": []}
+    await connection.close()
 
 
 async def test_a_workspace_its_people_and_its_agents(commands: Processes, dsn):
@@ -392,36 +420,3 @@ async def test_doctor_names_the_scopes_that_a_token_lacks(commands, dsn):
     async with world(dsn, scopes=["chat:write", "users:read"]) as here:
         mend = await one(commands, serving(here), "app_mentions:read")
         assert "manifest.yml" in mend
-
-
-# ------------------------------------------------------------------ the stand-ins
-
-
-async def test_the_local_runtime_keeps_its_state_where_it_is_told(commands, tmp_path):
-    folder = tmp_path / "stand ins"
-    process = commands.start("local", "runtime", "--data-dir", str(folder))
-    url = (await process.ready())["url"]
-    async with aiohttp.ClientSession() as http, http.get(f"{url}/_control/state") as response:
-        assert (await response.json())["sessions"] == []
-    process.signal(signal.SIGINT)
-    assert await process.ended() == 0
-    assert (folder / "runtime.sqlite3").exists()
-
-
-async def test_the_local_slack_tells_what_an_app_needs_and_keeps_it(commands, tmp_path):
-    argv = ("local", "slack", "--data-dir", str(tmp_path / "data"))
-    said = []
-    for _ in range(2):
-        process = commands.start(*argv)
-        told = await process.ready()
-        assert told["api_url"] == f"{told['url']}/api/"
-        said.append((told["bot_token"], told["signing_secret"]))
-        headers = {"Authorization": f"Bearer {told['bot_token']}"}
-        async with (
-            aiohttp.ClientSession(headers=headers) as http,
-            http.post(f"{told['api_url']}auth.test") as response,
-        ):
-            assert (await response.json())["ok"] is True
-        process.signal(signal.SIGTERM)
-        assert await process.ended() == 0
-    assert said[0] == said[1]

@@ -50,6 +50,22 @@ async def test_of_twenty_claimers_one_wins(connect, db, session):
     assert await _column(db, session, "lease_owner") == f"claimer {found.index(winner)}"
 
 
+async def test_of_several_those_are_claimed_that_are_to_be_had_without_a_wait(connect, db, on):
+    rows = [await factories.session(db, on) for _ in range(4)]
+    free, held, locked, late = rows
+    await factories.held(db, held)
+    await db.execute(
+        "UPDATE agent_sessions SET ready_at = now() + interval '1 hour' WHERE id = $1", late["id"]
+    )
+    other = await connect()
+    async with other.transaction():
+        await other.execute("SELECT FROM agent_sessions WHERE id = $1 FOR UPDATE", locked["id"])
+        ids = [row["id"] for row in rows]
+        (found,) = await leases.claim_some(db, on.agent_id, ids, "several", LEASE)
+    assert (found.id, found.lease_epoch, found.barren_claims) == (free["id"], 1, 1)
+    assert await leases.ready(db, new_id(), 10) == [factories.ready(locked)]
+
+
 async def test_a_claim_needs_a_ready_session_whose_lease_is_free_or_over(db, on, session):
     first = await factories.held(db, session)
     assert await leases.claim(db, factories.ready(session), "second", LEASE) is None

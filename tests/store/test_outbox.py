@@ -93,6 +93,23 @@ async def test_a_reply_waits_until_the_one_before_it_has_ended(db, session):
     assert await _all_due(db) == {_due(second)}
 
 
+async def test_of_several_those_are_claimed_that_are_to_be_had_without_a_wait(
+    connect: Connect, db, on, session
+):
+    other = await factories.session(db, on)
+    first, second = [await factories.delivery(db, session) for _ in range(2)]
+    locked = await factories.delivery(db, other)
+    holder = await connect()
+    async with holder.transaction():
+        await holder.execute(
+            "SELECT FROM slack_outbox WHERE delivery_id = $1 FOR UPDATE", locked["delivery_id"]
+        )
+        ids = [row["delivery_id"] for row in (second, locked, first)]
+        (found,) = await outbox.claim_some(db, on.agent_id, ids, "several", _LIMIT)
+    assert (found.delivery_id, found.attempts, found.unclear) == (first["delivery_id"], 1, False)
+    assert await _all_due(db) == {_due(locked)}
+
+
 async def test_a_dead_reply_does_not_hold_the_line(db, session):
     first, second = [await factories.delivery(db, session) for _ in range(2)]
     await outbox.bury(db, await _claimed(db, first), "channel_not_found")

@@ -30,10 +30,9 @@ from tests.store.test_plans import (
     _generic_plan,
     _judge,
     _nodes,
-    grown,
 )
 
-__all__ = ["grown"]  # the fixture: a database with months of use in it
+pytestmark = pytest.mark.xdist_group("grown")  # in one process: it takes long to fill the database
 
 _WORKSPACE = UUID(int=99)
 _ALL = [list(SOURCES[:3]), list(STATUSES), None, "", "", *[None] * 4, 51]
@@ -84,7 +83,12 @@ _BEFORE: dict[str, tuple[str, list[Any], str | None]] = {
         [_AGENT, _WORKSPACE, "member:1", "POST /", "key"],
         "idempotency_keys_pkey",
     ),
-    "idempotency.cleanup": (idempotency._CLEANUP, [_LIMIT, 500], "idempotency_keys_age"),
+    "idempotency.old": (idempotency._OLD, [_LIMIT, 500], "idempotency_keys_age"),
+    "idempotency.cleanup": (
+        idempotency._CLEANUP,
+        [_AGENT, ["member:1"], ["POST /"], ["key"], _LIMIT],
+        "idempotency_keys_pkey",
+    ),
 }
 _MANY_ROWS = {"workspace_members", "idempotency_keys", "api_keys"}
 _MANY = """

@@ -9,22 +9,6 @@ from pathlib import Path
 import pytest
 
 import store
-from store import (
-    approvals,
-    approvals_read,
-    audit,
-    behind,
-    escalations,
-    escalations_read,
-    idempotency,
-    inputs,
-    outbox,
-    retention,
-    sessions,
-    sessions_read,
-    turns,
-    usage,
-)
 
 _SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE|NOTIFY)\s")
 _MODULES = [
@@ -36,47 +20,6 @@ _STATEMENTS = {
     for name, value in vars(module).items()
     if name.startswith("_") and isinstance(value, str) and name.isupper() and _SQL.search(value)
 }
-# What looks at all agents on purpose: sweeps that ask which session or delivery to look at next, and
-# tables that no agent owns.
-_SWEEPS = {
-    "leases._READY",
-    "sessions._ANY_RUNNING",
-    "sessions._STUCK",
-    "outbox._DUE",
-    "outbox._DEAD",
-    "outbox._DOUBTFUL",
-    "retention._OWNERS",
-    "retention._DROP_UNCLAIMED",
-    "retention._DROP_BUDGETS",
-    "usage._PENDING",
-    "turns._LOOK",
-    "turns._UNREAD",
-    "turns._OLDEST_LOOK",
-    "approvals._DUE",
-    "escalations._DUE",
-    "escalations._ON_ITS_WAY",
-    "behind._THREAD",
-    "idempotency._CLEANUP",
-}
-_HOT = [
-    m.__name__
-    for m in (
-        sessions,
-        inputs,
-        turns,
-        outbox,
-        usage,
-        retention,
-        approvals,
-        escalations,
-        audit,
-        behind,
-        sessions_read,
-        approvals_read,
-        escalations_read,
-        idempotency,
-    )
-]
 _CALLS = {"execute", "executemany", "fetch", "fetchrow", "fetchval", "prepare", "cursor"}
 # The runner of migrations executes files; the server's first database cannot be a parameter.
 _BUILT = {("migrate", "migration.sql"), ("embedded", "f'CREATE DATABASE {_DATABASE}'")}
@@ -113,37 +56,13 @@ def test_statements_are_found_in_every_module_that_has_some():
 async def test_every_statement_prepares(db):
     refused = {}
     for name, statement in _STATEMENTS.items():
+        if name.startswith("citus."):
+            continue  # see test_citus: they need what only Citus has
         try:
             await db.prepare(statement)
         except Exception as error:  # noqa: BLE001  # all of them are shown at once
             refused[name] = str(error)
     assert refused == {}
-
-
-@pytest.mark.parametrize("module", _HOT)
-def test_hot_statements_name_the_agent_whose_rows_they_touch(module):
-    short = module.removeprefix("store.")
-    without = {
-        name
-        for name, statement in _STATEMENTS.items()
-        if name.startswith(f"{short}.") and not _bound_to_an_agent(statement)
-    }
-    assert without == {name for name in _SWEEPS if name.startswith(f"{short}.")}
-
-
-def _bound_to_an_agent(statement: str) -> bool:
-    """True where the agent is among the inserted columns or compared with a parameter."""
-    inserts = re.search(r"INSERT INTO \w+ \([^)]*\bdeployed_agent_id\b", statement)
-    compares = re.search(
-        r"\b(deployed_agent_id = |threadline_(new_)?session\()(\$\d|w\.agent)", statement
-    )
-    return bool(inserts or compares)
-
-
-@pytest.mark.parametrize("name", [n for n, s in _STATEMENTS.items() if "DO UPDATE" in s])
-def test_an_upsert_takes_the_time_that_its_insert_proposed(name):
-    changed = _STATEMENTS[name].split("DO UPDATE", 1)[1].split("RETURNING", 1)[0]
-    assert "now()" not in changed
 
 
 @pytest.mark.parametrize("module", _MODULES, ids=lambda m: m.__name__)

@@ -1,0 +1,137 @@
+"""A database with months of use in it: 20,000 threads at rest, a few of them awake."""
+
+import asyncpg
+
+from store import database
+from tests.store import factories
+
+BIG = {
+    "agent_approvals",
+    "agent_compute_usage",
+    "agent_escalations",
+    "agent_sessions",
+    "agent_turns",
+    "approval_votes",
+    "audit_entries",
+    "session_inputs",
+    "slack_outbox",
+    "slack_previews",
+    "slack_threads",
+}
+"""Tables that grow with what passes."""
+
+# $1 agent, $2 workspace, $3 install: 20,000 threads at rest, a few of them awake
+_SESSIONS = """
+INSERT INTO agent_sessions (id, deployed_agent_id, workspace_id, source, slack_install_id,
+    slack_channel_id, slack_thread_ts, slack_conversation_key, created_by, anthropic_session_id,
+    ready_at, status, lease_owner, lease_expires_at)
+SELECT md5('s' || n)::uuid, $1, $2, 'slack', $3, 'C1', n::text, 'key ' || n, 'U' || n % 100,
+       'runtime ' || n,
+       CASE WHEN n % 400 = 0 THEN now() END, CASE WHEN n % 800 = 0 THEN 'running' ELSE 'idle' END,
+       CASE WHEN n % 800 = 0 THEN 'holder' END, CASE WHEN n % 800 = 0 THEN now() END
+FROM generate_series(1, 20000) n
+"""
+_THREADS = """
+INSERT INTO slack_threads (slack_conversation_key, deployed_agent_id, workspace_id, session_id,
+    api_app_id, channel_id, root_ts, first_ts)
+SELECT slack_conversation_key, deployed_agent_id, workspace_id, id, 'A1', 'C1', slack_thread_ts, 1
+FROM agent_sessions
+"""
+_TURNS = """
+INSERT INTO agent_turns (id, deployed_agent_id, workspace_id, session_id, number, state,
+    stop_reason, ended_at)
+SELECT md5('t' || s.id || n)::uuid, s.deployed_agent_id, s.workspace_id, s.id, n, 'completed',
+       'end_turn', now()
+FROM agent_sessions s, generate_series(1, 2) n
+"""
+# The third turn of a few threads waits for people.
+_AWAITING = """
+INSERT INTO agent_turns (id, deployed_agent_id, workspace_id, session_id, number, state, looked_at)
+SELECT md5('t' || s.id || 3)::uuid, s.deployed_agent_id, s.workspace_id, s.id, 3, 'awaiting_human',
+       now() - interval '1 hour'
+FROM agent_sessions s WHERE s.slack_thread_ts::integer % 100 = 0
+"""
+_APPROVALS = """
+INSERT INTO agent_approvals (id, deployed_agent_id, workspace_id, session_id, turn_id,
+    runtime_event_id, tool, arguments, arguments_hash, policy, requesters, state, verdict, decided_at,
+    expires_at)
+SELECT md5('a' || t.id)::uuid, t.deployed_agent_id, t.workspace_id, t.session_id, t.id,
+       'event ' || t.id, 'bash', '{}', '', '{}', '{U1}',
+       CASE WHEN t.ended_at IS NULL THEN 'pending' ELSE 'confirmed' END,
+       CASE WHEN t.ended_at IS NULL THEN NULL ELSE 'allow' END, t.ended_at,
+       CASE WHEN t.ended_at IS NULL THEN now() + random() * interval '1 day' END
+FROM agent_turns t
+"""
+_VOTES = """
+INSERT INTO approval_votes (deployed_agent_id, approval_id, card_no, person, voter)
+SELECT deployed_agent_id, id, 1, 'T1/U1', '{}' FROM agent_approvals
+"""
+_ESCALATIONS = """
+INSERT INTO agent_escalations (id, deployed_agent_id, workspace_id, session_id, turn_id,
+    runtime_event_id, question, arguments_hash, policy, requesters, state, answer, decided_at, ping_at)
+SELECT md5('e' || t.id)::uuid, t.deployed_agent_id, t.workspace_id, t.session_id, t.id,
+       'event ' || t.id, 'Which?', '', '{}', '{U1}',
+       CASE WHEN t.ended_at IS NULL THEN 'pending' ELSE 'answered' END,
+       CASE WHEN t.ended_at IS NULL THEN NULL ELSE 'blue' END, t.ended_at,
+       CASE WHEN t.ended_at IS NULL THEN now() + random() * interval '1 day' END
+FROM agent_turns t
+"""
+_AUDIT = """
+INSERT INTO audit_entries (id, deployed_agent_id, workspace_id, session_id, subject, subject_id,
+    action, origin, arguments_hash)
+SELECT md5('x' || id || n)::uuid, deployed_agent_id, workspace_id, session_id, 'approval', id,
+       'asked', 'threadline', ''
+FROM agent_approvals, generate_series(1, 2) n
+"""
+_INPUTS = """
+INSERT INTO session_inputs (id, deployed_agent_id, workspace_id, session_id, kind, body, order_key,
+    dedupe_key, client_key, state, turn_id, ended_at)
+SELECT md5('i' || s.id || n)::uuid, s.deployed_agent_id, s.workspace_id, s.id, 'message',
+       '{"text": "Hello"}', n, 'msg ' || s.slack_conversation_key || n,
+       'client ' || s.slack_conversation_key || n,
+       CASE WHEN s.ready_at IS NULL THEN 'done' ELSE 'queued' END,
+       CASE WHEN s.ready_at IS NULL THEN md5('t' || s.id || 1)::uuid END,
+       CASE WHEN s.ready_at IS NULL THEN now() END
+FROM agent_sessions s, generate_series(1, 3) n
+"""
+_OUTBOX = """
+INSERT INTO slack_outbox (delivery_id, deployed_agent_id, workspace_id, session_id, install_id,
+    slack_conversation_key, channel_id, effect_key, lane, position, kind, body, state, ended_at)
+SELECT md5('o' || s.id || n)::uuid, s.deployed_agent_id, s.workspace_id, s.id, s.slack_install_id,
+       s.slack_conversation_key, 'C1', 'reply ' || n, 'reply', n, 'reply', '{"markdown": "Hi"}',
+       CASE WHEN s.ready_at IS NULL THEN 'sent' ELSE 'pending' END,
+       CASE WHEN s.ready_at IS NULL THEN now() END
+FROM agent_sessions s, generate_series(1, 3) n
+"""
+_USAGE = """
+INSERT INTO agent_compute_usage (turn_id, deployed_agent_id, workspace_id, session_id, state)
+SELECT id, deployed_agent_id, workspace_id, session_id,
+       CASE WHEN random() < 0.001 THEN 'pending' ELSE 'final' END
+FROM agent_turns
+"""
+_PREVIEWS = """
+INSERT INTO slack_previews (deployed_agent_id, workspace_id, session_id, turn_id, part, text_from,
+    state, slack_ts, started_at)
+SELECT deployed_agent_id, workspace_id, session_id, id, 0, 0, 'closed', '1.0', now()
+FROM agent_turns
+"""
+_ASKED = (_APPROVALS, _VOTES, _ESCALATIONS, _AUDIT)
+# $1 install: replies to threads that nobody follows
+_UNCLAIMED = """
+INSERT INTO slack_unclaimed (slack_conversation_key, dedupe_key, install_id, deleted, revision, event)
+SELECT 'unknown ' || n, 'msg', $1, false, 0, jsonb_build_object('ts', n::text)
+FROM generate_series(1, 20) n
+"""
+
+
+async def grow(dsn: str) -> None:
+    """Fills an empty, migrated database."""
+    connection = await asyncpg.connect(dsn)
+    await database._set_codecs(connection)
+    on = await factories.ground(connection)
+    await connection.execute(_SESSIONS, on.agent_id, on.workspace_id, on.install_id)
+    for statement in (_THREADS, _TURNS, _AWAITING, _INPUTS, _OUTBOX, _USAGE, _PREVIEWS, *_ASKED):
+        await connection.execute(statement)
+    await connection.execute(_UNCLAIMED, on.install_id)
+    await connection.execute("ANALYZE")
+    await connection.close()
