@@ -1,7 +1,6 @@
 """The aiohttp application: Slack's requests, health, metrics. The ack has 2 s whatever happens."""
 
 import asyncio
-import hashlib
 import hmac
 import json
 from typing import Any
@@ -20,7 +19,7 @@ from store.database import Pool
 
 _log = structlog.get_logger(__name__)
 
-_ACK_SECONDS = 1.95
+_ACK_SECONDS = 1.9
 _PRESS_SECONDS = 2.8  # Slack sends no interaction again, so it has all of Slack's 3 s
 _READY_SECONDS = 1.0
 _FORM = "application/x-www-form-urlencoded"
@@ -40,28 +39,32 @@ class SlackRoute:
     async def handle(self, request: web.Request) -> web.Response:
         """401 unsigned, 400 unreadable, 503 not accepted in time, else what Slack is to be told."""
         started = clock.monotonic()
+        form = request.content_type == _FORM  # an interaction or a command: events are JSON
         try:
-            async with asyncio.timeout(_PRESS_SECONDS if _is_form(request) else _ACK_SECONDS):
-                response = await self._answer(request)
+            async with asyncio.timeout(_PRESS_SECONDS if form else _ACK_SECONDS):
+                response = await self._answer(request, form=form)
         except TimeoutError:
             _log.warning("ack.timeout")
             response = web.Response(status=503)
         self._metrics.ack_seconds.observe(clock.monotonic() - started)
-        self._metrics.requests.labels(str(response.status)).inc()
+        self._metrics.request(response.status)
         return response
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.Request, *, form: bool) -> web.Response:
         raw = await request.read()
         if not self._is_from_slack(raw, request):
             _log.warning("request.unsigned", remote=request.remote)
             return web.Response(status=401, text="the signature is missing, wrong or stale")
         try:
             text = raw.decode()
-            payload = _payload(text, request.content_type)
-            answer = await self._ingress.dispatch(text, {**request.headers}, payload)
+            payload = _payload(text) if form else _object(text)
+            retry = request.headers.get("X-Slack-Retry-Num")
+            answer = await self._ingress.dispatch(text, payload, retry=retry)
         except (ValueError, RecursionError) as junk:
             _log.warning("request.unreadable", error=type(junk).__name__)
             return web.Response(status=400, text="unreadable request")
+        if not answer.body:
+            return web.Response(status=answer.status)
         return web.Response(
             status=answer.status,
             text=answer.body,
@@ -82,7 +85,7 @@ class SlackRoute:
         if abs(clock.now().timestamp() - int(timestamp)) > _FRESH_SECONDS:
             return False
         signed = b"v0:" + timestamp.encode() + b":" + raw
-        digest = hmac.new(self._secret, signed, hashlib.sha256).hexdigest()
+        digest = hmac.digest(self._secret, signed, "sha256").hex()
         return hmac.compare_digest(f"v0={digest}", signature)
 
 
@@ -132,22 +135,17 @@ def application(
     return app
 
 
-def _is_form(request: web.Request) -> bool:
-    """Whether it is an interaction or a command: events are JSON."""
-    return request.content_type == _FORM
+def _payload(form_text: str) -> dict[str, Any] | None:
+    """The JSON of a form's `payload`, or the form itself; None where Bolt reads it."""
+    form = parse_qs(form_text)
+    if "ssl_check" in form:
+        return None
+    if "payload" in form:
+        return _object(form["payload"][0])
+    return {name: values[0] for name, values in form.items()}
 
 
-def _payload(text: str, content_type: str) -> dict[str, Any] | None:
-    """The JSON of an event, or of a form's `payload`; None where Bolt reads the form by itself."""
-    if content_type == _FORM:
-        form = parse_qs(text)
-        if "ssl_check" in form:
-            return None
-        text = (
-            form["payload"][0]
-            if "payload" in form
-            else json.dumps({k: v[0] for k, v in form.items()})
-        )
+def _object(text: str) -> dict[str, Any]:
     payload = json.loads(text)
     if not isinstance(payload, dict):
         raise Unreadable("the body is no JSON object")

@@ -1,11 +1,13 @@
 """What Slack sends, from a verified request to a committed row: Bolt with one awaited step.
 
 Bolt acknowledges before a listener runs, so nothing durable stands in a listener: a global
-middleware takes every event, waits for the commit, and answers. Bolt's own signature and self-event
-checks are off: `bot.http` verifies the raw bytes before anything parses them, and `bot.events` names
-what it ignores.
+middleware takes everything, waits for the commit, and answers. It stands before Bolt's authorization,
+so Bolt neither looks for a listener nor gathers the arguments of one, which is most of what it does
+with an event. Bolt's own signature and self-event checks are off: `bot.http` verifies the raw bytes
+before anything parses them, and `bot.events` names what it ignores.
 """
 
+import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,10 +17,11 @@ from typing import Any, Literal, assert_never
 import structlog
 from slack_bolt.app.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
-from slack_bolt.context.async_context import AsyncBoltContext
+from slack_bolt.middleware.async_middleware import AsyncMiddleware
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
+from typing_extensions import override
 
 from bot import events, presses
 from bot.events import (
@@ -47,7 +50,8 @@ from store import database
 _log = structlog.get_logger(__name__)
 
 _TENANT = "threadline_tenant"
-_INSTALL = "threadline_install"
+_RETRY = "x-slack-retry-num"
+_FIRST = Decimal(0)
 # What Bolt reads as objects before our step has its turn; it fails on anything else.
 _OBJECTS = ("event", "team", "enterprise", "user", "view", "channel", "container", "message")
 
@@ -56,32 +60,29 @@ class NotInstalled(Exception):
     """The team is known not to have the app: acknowledged, counted, ignored."""
 
 
-async def known_install(book: InstallBook, context: AsyncBoltContext) -> KnownInstall:
-    """The install that a request is for. Raises NotInstalled, or the database's errors."""
-    tenant: Tenant = context[_TENANT]
-    found = await book.find(tenant.api_app_id, tenant.tenant_id)
-    if found is None:
-        raise NotInstalled(tenant.tenant_id)
-    context[_INSTALL] = found
-    return found
+_Next = Callable[[], Awaitable[BoltResponse]]
 
 
-def _authorizer(book: InstallBook) -> Callable[..., Awaitable[AuthorizeResult]]:
-    """Finds the install. Raises when it cannot know, since Bolt answers 200 to a plain None."""
+class _Step(AsyncMiddleware):
+    """Our step as Bolt calls it: a class, since for a function Bolt gathers arguments by name."""
 
-    async def authorize(context: AsyncBoltContext) -> AuthorizeResult:
-        install = await known_install(book, context)
-        row = install.row
-        return AuthorizeResult(
-            enterprise_id=row.enterprise_id,
-            team_id=row.team_id,
-            bot_user_id=row.bot_user_id,
-            bot_id=row.bot_id,
-            bot_token=install.token,
-            bot_scopes=row.scopes,
-        )
+    def __init__(self, take: Callable[[AsyncBoltRequest, _Next], Awaitable[BoltResponse]]) -> None:
+        self._take = take
 
-    return authorize
+    @override
+    async def async_process(
+        self,
+        *,
+        req: AsyncBoltRequest,
+        resp: BoltResponse,
+        next: _Next,  # Bolt's name
+    ) -> BoltResponse:
+        return await self._take(req, next)
+
+
+async def _authorize() -> AuthorizeResult:
+    """Bolt wants one to be there, and never asks it: our step has answered before."""
+    raise RuntimeError("a request went past our step")
 
 
 class Ingress:
@@ -107,24 +108,21 @@ class Ingress:
                 name="threadline",
                 client=AsyncWebClient(base_url=api_url, retry_handlers=[]),
                 signing_secret="",
-                authorize=_authorizer(book),
+                before_authorize=_Step(self._accept),
+                authorize=_authorize,
                 process_before_response=True,
                 request_verification_enabled=False,
                 ignoring_self_events_enabled=False,
                 attaching_function_token_enabled=False,
             )
-        self._bolt.middleware(self._accept)
         self._bolt.error(self._answer_error)
 
     async def dispatch(
-        self,
-        raw: str | dict[str, Any],
-        headers: dict[str, str | Sequence[str]],
-        payload: dict[str, Any] | None,
+        self, raw: str, payload: dict[str, Any] | None, *, retry: str | None = None
     ) -> BoltResponse:
         """The answer to a verified request; `payload` is its JSON, None for what Bolt reads itself.
 
-        `raw` is the body of an HTTP request, or the payload of an envelope of Socket Mode.
+        `raw` is the body as text, `retry` the number that Slack gave the attempt.
 
         Raises Unreadable for a payload that names no tenant, or that Bolt would stumble over.
         """
@@ -132,30 +130,28 @@ class Ingress:
         if payload is not None and payload.get("type") not in ("url_verification", "ssl_check"):
             _check_shape(payload)
             context[_TENANT] = events.tenant_of(payload)
+        headers: dict[str, str | Sequence[str]] = {_RETRY: retry} if retry else {}
+        # As it does for Socket Mode, Bolt then takes the payload as it is: parsed once.
+        mode, body = ("http", raw) if payload is None else ("socket_mode", payload)
         return await self._bolt.async_dispatch(
-            AsyncBoltRequest(
-                body=raw,
-                headers=headers,
-                context=context,
-                mode="http" if isinstance(raw, str) else "socket_mode",
-            )
+            AsyncBoltRequest(body=body, headers=headers, context=context, mode=mode)
         )
 
     # -------------------------------------------------------------- the one awaited step
 
-    async def _accept(
-        self,
-        req: AsyncBoltRequest,
-        context: AsyncBoltContext,
-        body: dict[str, Any],
-        next_: Callable[[], Awaitable[BoltResponse]],
-    ) -> BoltResponse:
+    async def _accept(self, req: AsyncBoltRequest, next_: _Next) -> BoltResponse:
+        body = req.body
         if body.get("type") in ("url_verification", "app_rate_limited"):
             self._count("ignored", str(body["type"]))
             return await next_() if body["type"] == "url_verification" else BoltResponse(status=200)
-        install = context.get(_INSTALL) or await known_install(self._book, context)
+        install = await self._install(req.context[_TENANT])
         if presses.is_interaction(body):
             return self._done(await self._interactions.take(body, install))
+        return await self._take(body, install, next(iter(req.headers.get(_RETRY) or ()), None))
+
+    async def _take(
+        self, body: dict[str, Any], install: KnownInstall, retry: str | None
+    ) -> BoltResponse:
         event = events.parse(body, install.identity)
         match event:
             case Ignored():
@@ -168,8 +164,15 @@ class Ingress:
             case _:
                 outcome = await self._intake.accept(arrival_of(event, install))
                 self._count(outcome.kind, outcome.reason or "")
-                self._log(event, outcome, req)
+                self._log(event, outcome, retry)
         return BoltResponse(status=200)
+
+    async def _install(self, tenant: Tenant) -> KnownInstall:
+        """The install that a request is for. Raises NotInstalled, or the database's errors."""
+        found = await self._book.find(tenant.api_app_id, tenant.tenant_id)
+        if found is None:
+            raise NotInstalled(tenant.tenant_id)
+        return found
 
     async def _end_install(self, event: InstallChange) -> None:
         status = "uninstalled" if event.kind == "uninstalled" else "revoked"
@@ -202,14 +205,11 @@ class Ingress:
         return BoltResponse(status=503)
 
     def _count(self, outcome: str, reason: str) -> None:
-        self._metrics.events.labels(outcome, reason).inc()
+        self._metrics.event(outcome, reason)
 
-    def _log(
-        self,
-        event: SlackGesture,
-        outcome: Outcome,
-        req: AsyncBoltRequest,
-    ) -> None:
+    def _log(self, event: SlackGesture, outcome: Outcome, retry: str | None) -> None:
+        if not _log.is_enabled_for(logging.INFO):
+            return
         _log.info(
             "event.accepted" if outcome.kind == "accepted" else "event.settled",
             outcome=outcome.kind,
@@ -217,59 +217,75 @@ class Ingress:
             conversation=event.conversation_key,
             slack_event_id=event.event_id,
             session_id=str(outcome.session.session_id) if outcome.session else None,
-            retry=next(iter(req.headers.get("x-slack-retry-num") or ()), None),
+            retry=retry,
         )
 
 
 def _check_shape(payload: dict[str, Any]) -> None:
     for name in _OBJECTS:
-        if not isinstance(payload.get(name), dict | None):
+        value = payload.get(name)
+        if value is not None and not isinstance(value, dict):
             raise Unreadable(f"{name} is no object")
     listed = payload.get("authorizations")
-    if not isinstance(listed, list | None) or not all(isinstance(x, dict) for x in listed or []):
+    if listed is None:
+        return
+    if not isinstance(listed, list) or not all(isinstance(x, dict) for x in listed):
         raise Unreadable("authorizations is no list of objects")
 
 
 def arrival_of(event: SlackGesture, install: KnownInstall) -> Arrival:
     """What the intake wants of a Slack event."""
-    common: dict[str, Any] = {
-        "install_id": install.row.id,
-        "conversation_key": event.conversation_key,
-        "api_app_id": event.api_app_id,
-        "team_id": event.team_id,
-        "channel_id": event.channel_id,
-        "root_ts": event.root_ts,
-        "ts": Decimal(event.ts),
-        "dedupe_key": event.message_key,
-        "user_id": event.user_id or "",
-        "actor_team_id": event.actor_team_id,
-        "slack_event_id": event.event_id,
-    }
+    if isinstance(event, SlackMessage):
+        return _arrival(
+            event,
+            install,
+            text=event.text,
+            revision=Decimal(event.revision) if event.revision else _FIRST,
+            addressed=event.addressed,
+            only_if_known=event.only_if_stored,
+            client_key=event.client_key,
+            command=command_of(event),
+            files=tuple({"name": f.name, "mimetype": f.mimetype} for f in event.files),
+        )
     match event:
         case Stranger():
-            return Arrival(**common, text="", stranger=True)
+            return _arrival(event, install, stranger=True)
         case SlackStop():
             stop = f"stop:{event.api_app_id}:{event.tenant_id}:{event.channel_id}:{event.ts}"
-            return Arrival(**common | {"dedupe_key": stop}, text="", command="stop")
+            return _arrival(event, install, command="stop", dedupe_key=stop)
         case SlackRename():
-            return Arrival(**common, text=event.title, command="rename")
+            return _arrival(event, install, text=event.title, command="rename")
         case SlackJoined():
-            return Arrival(**common, text="", joined=True)
+            return _arrival(event, install, joined=True)
         case SlackDelete():
-            return Arrival(**common, text="", deleted=True, addressed=event.addressed)
-        case SlackMessage():
-            return Arrival(
-                **common,
-                text=event.text,
-                revision=Decimal(event.revision or 0),
-                addressed=event.addressed,
-                only_if_known=event.only_if_stored,
-                client_key=event.client_key,
-                command=command_of(event),
-                files=tuple({"name": f.name, "mimetype": f.mimetype} for f in event.files),
-            )
+            return _arrival(event, install, deleted=True, addressed=event.addressed)
         case _:
             assert_never(event)
+
+
+def _arrival(
+    event: SlackGesture,
+    install: KnownInstall,
+    *,
+    text: str = "",
+    dedupe_key: str | None = None,
+    **more: Any,
+) -> Arrival:
+    return Arrival(
+        install_id=install.row.id,
+        conversation_key=event.conversation_key,
+        api_app_id=event.api_app_id,
+        team_id=event.team_id,
+        channel_id=event.channel_id,
+        root_ts=event.root_ts,
+        ts=Decimal(event.ts),
+        dedupe_key=dedupe_key or event.message_key,
+        user_id=event.user_id or "",
+        text=text,
+        actor_team_id=event.actor_team_id,
+        slack_event_id=event.event_id,
+        **more,
+    )
 
 
 def command_of(message: SlackMessage) -> Literal["stop", "mute", "unmute"] | None:

@@ -1,9 +1,15 @@
 """Installs as this process knows them: from Postgres, tokens opened, remembered for a moment.
 
 Only what was found is remembered, never its absence: a team that installs the app must not be told
-"unknown" by an old answer. What routes (the default agent) is read inside each accept instead.
+"unknown" by an old answer. Whoever changes an install tells all processes, and they forget what they
+knew; should the word be lost, for ten seconds at the most they know the install as it was. What routes
+(the channel's agent, the default agent) is read inside each accept instead.
+
+Those who ask for one install at a time ask the database once: it may stand still while hundreds ask.
 """
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -24,10 +30,13 @@ class KnownInstall:
 
     row: Install
     token: str = field(repr=False)
+    identity: InstallIdentity = field(init=False, repr=False)
+    """What parsing needs to know of it."""
 
-    @property
-    def identity(self) -> InstallIdentity:
-        """What parsing needs to know of it."""
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "identity", self._identity())
+
+    def _identity(self) -> InstallIdentity:
         policy: ExternalPolicy = "reject"
         if self.row.external_policy == "allow_list":
             policy = "allow_list"
@@ -53,18 +62,50 @@ class InstallBook:
         self._keyring = keyring
         self._by_tenant: dict[tuple[str | None, str], tuple[float, KnownInstall]] = {}
         self._by_id: dict[UUID, tuple[float, KnownInstall]] = {}
+        self._asked: dict[tuple[str | None, str], asyncio.Future[KnownInstall | None]] = {}
+        self._changes = 0
 
     async def find(self, api_app_id: str | None, tenant_id: str) -> KnownInstall | None:
         """The active install of an app (of any, where a payload does not say) in a tenant."""
-        remembered = self._by_tenant.get((api_app_id, tenant_id))
+        key = (api_app_id, tenant_id)
+        remembered = self._by_tenant.get(key)
         if remembered and remembered[0] > clock.monotonic():
             return remembered[1]
+        asked = self._asked.get(key)
+        if asked is not None:
+            return await asyncio.shield(asked)
+        return await self._ask_for_all(key, lambda: self._look_up(key))
+
+    async def _ask_for_all(
+        self,
+        key: tuple[str | None, str],
+        look: Callable[[], Awaitable[KnownInstall | None]],
+    ) -> KnownInstall | None:
+        """Looks, and gives what came of it to everybody who asks meanwhile."""
+        answer = self._asked[key] = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(_seen)
+        try:
+            known = await look()
+        except asyncio.CancelledError:
+            answer.set_exception(TimeoutError("who asked was cancelled"))
+            raise
+        except Exception as error:
+            answer.set_exception(error)
+            raise
+        else:
+            answer.set_result(known)
+            return known
+        finally:
+            del self._asked[key]
+
+    async def _look_up(self, key: tuple[str | None, str]) -> KnownInstall | None:
+        changes = self._changes
         async with database.within(self._pool, _LOOKUP_SECONDS) as connection:
-            row = await installs.find(connection, api_app_id, tenant_id)
+            row = await installs.find(connection, *key)
         known = self._open(row) if row else None
-        if known:
-            until = clock.monotonic() + _REMEMBERED_SECONDS
-            self._by_tenant[api_app_id, tenant_id] = (until, known)
+        # What was read while a change was told may be from before it.
+        if known and changes == self._changes:
+            self._by_tenant[key] = (clock.monotonic() + _REMEMBERED_SECONDS, known)
         return known
 
     async def get(self, install_id: UUID, *, afresh: bool = False) -> KnownInstall | None:
@@ -72,10 +113,11 @@ class InstallBook:
         remembered = self._by_id.get(install_id)
         if remembered and not afresh and remembered[0] > clock.monotonic():
             return remembered[1]
+        changes = self._changes
         async with database.within(self._pool, _LOOKUP_SECONDS) as connection:
             row = await installs.get(connection, install_id)
         known = self._open(row)
-        if known:
+        if known and changes == self._changes:
             self._by_id[install_id] = (clock.monotonic() + _REMEMBERED_SECONDS, known)
         return known
 
@@ -91,19 +133,29 @@ class InstallBook:
         async with database.borrow(self._pool) as connection:
             install_id = await installs.put(connection, new, sealed)
             await installs.adopt_default_agent(connection, install_id)
-        self._forget()
+            self.forget()
+            await database.notify(connection, [database.INSTALLS])
         return install_id
 
     async def end(self, api_app_id: str, tenant_id: str, status: str) -> bool:
         """Forgets an install that was revoked or uninstalled."""
         async with database.within(self._pool, _LOOKUP_SECONDS) as connection:
             ended = await installs.end(connection, api_app_id, tenant_id, status)
-        self._forget()
+            self.forget()
+            await database.notify(connection, [database.INSTALLS])
         return ended
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Reads every install anew: one has changed, or may have."""
+        self._changes += 1
         self._by_tenant.clear()
         self._by_id.clear()
+
+
+def _seen(answer: "asyncio.Future[KnownInstall | None]") -> None:
+    """Marks an error as heard: perhaps nobody else has asked."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _row_name(api_app_id: str, tenant_id: str) -> str:

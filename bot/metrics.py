@@ -58,6 +58,24 @@ class Metrics:
         for why in ("unanswered", "revoked"):
             self.circuits.labels(why)
 
+        # What each event counts on is kept: to look a child up by its labels costs more than to count.
+        self._by_event: dict[tuple[str, str], Counter] = {}
+        self._by_status: dict[int, Counter] = {}
+
+    def event(self, outcome: str, reason: str) -> None:
+        """Counts an event."""
+        counter = self._by_event.get((outcome, reason))
+        if counter is None:
+            counter = self._by_event[outcome, reason] = self.events.labels(outcome, reason)
+        counter.inc()
+
+    def request(self, status: int) -> None:
+        """Counts a request by its answer."""
+        counter = self._by_status.get(status)
+        if counter is None:
+            counter = self._by_status[status] = self.requests.labels(str(status))
+        counter.inc()
+
     def page(self) -> bytes:
         """The text that Prometheus reads."""
         return generate_latest(self.registry)

@@ -14,6 +14,8 @@ def clean(text: str) -> str:
     """The text without what PostgreSQL refuses: U+0000 goes, a lone surrogate becomes U+FFFD."""
     if "\0" in text:
         text = text.replace("\0", "")
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

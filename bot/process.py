@@ -1,6 +1,7 @@
 """How a process of ours runs: its loop, its signals, its ready line, and how it ends when it cannot."""
 
 import asyncio
+import gc
 import json
 import signal
 import sys
@@ -19,6 +20,8 @@ T = TypeVar("T")
 _OURS = (ConfigurationError, EmbeddedPostgresError, MigrationError)
 _TELL_SECONDS = 0.3
 _FOR_EVER = 86_400.0
+# New objects before a collection looks at them; Python's own 700 are those of a few requests.
+_YOUNG_OBJECTS = 20_000
 
 
 @contextmanager
@@ -58,7 +61,14 @@ async def _unwrapped(work: Coroutine[Any, Any, T]) -> T:
 
 
 def ready(**more: Any) -> None:
-    """Says on stdout, in one line, that whoever waits for this process may go on."""
+    """Says on stdout, in one line, that whoever waits for this process may go on.
+
+    What was made until then stays for good, so garbage is no longer looked for among it: under load
+    that took a sixth of the processor.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS)
     sys.stdout.write(json.dumps({"ready": True, **more}) + "\n")
     sys.stdout.flush()
 

@@ -121,13 +121,12 @@ class Socket:
 
     async def _answer(self, request: SocketModeRequest) -> BoltResponse | None:
         """None when it took too long. What cannot be read is acknowledged: it will not get better."""
-        headers: dict[str, Any] = {}
-        if request.retry_attempt:  # the first delivery says 0
-            headers["x-slack-retry-num"] = str(request.retry_attempt)
+        # the first delivery says 0
+        retry = str(request.retry_attempt) if request.retry_attempt else None
         limit = _PRESS_SECONDS if request.type == "interactive" else _ACK_SECONDS
         try:
             async with asyncio.timeout(limit):
-                return await self._ingress.dispatch(request.payload, headers, request.payload)
+                return await self._ingress.dispatch("", request.payload, retry=retry)
         except TimeoutError:
             return None
         except Unreadable as junk:

@@ -1,7 +1,8 @@
 """The one door in: `accept` makes an arrival durable, once, and only then returns.
 
-Waiting arrivals are committed together. In one transaction, in this order (the order of the locks,
-so that two batches never wait for each other; engine.md 1 and 2):
+Waiting arrivals are committed together: new words by one statement (`router.fresh`), what that leaves
+and everything else in one transaction after it. Either takes its locks in this order, so that two
+batches never wait for each other (engine.md 1 and 2):
 
 1. pins of threads, sorted by key                       slack_threads
 2. sessions created or woken, sorted by key             agent_sessions (the row lock of the rest)
@@ -16,18 +17,18 @@ again: every write is keyed.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 from uuid import UUID
 
 import structlog
 
-from router import busy, commands, refusals, replies_below, revisions, routing
+from router import busy, commands, fresh, refusals, replies_below, revisions, routing
 from router.errors import AcceptUnavailable
 from router.loops import Stop
 from router.routing import Arrival, Followed, Outcome, Routing, Turned
-from store import database, inputs, sessions, threads
+from store import arrivals, database, inputs, sessions, threads
 from store.database import Connection, Pool
 from store.ids import new_id
 from store.inputs import Known, NewInput
@@ -40,17 +41,24 @@ ACCEPT_SECONDS = 1.8
 # A batch, then each of its rows alone, then the next batch: all of it within the time of an accept.
 _LOCK_SECONDS = 0.4
 _BATCH = 64
+# While one batch is with the database the next is gathered, and need not wait for it.
+_SIDE_BY_SIDE = 3
 _WAITING = 2_000
 _TITLE = 80
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """`below` is set once it is known to be a reply below a question's card."""
+    """`below` is set once it is known to be a reply below a question's card.
+
+    `twins` are events of the same message that came meanwhile: what becomes of it becomes of them.
+    """
 
     arrival: Arrival
     answer: asyncio.Future[Outcome] = field(repr=False)
+    until: float
     below: Followed | None = None
+    twins: list["_Waiting"] = field(default_factory=list)
 
 
 class Intake:
@@ -64,22 +72,42 @@ class Intake:
         self._on_notice = on_notice
         self._queue: list[_Waiting] = []
         self._filled = asyncio.Event()
+        self._unanswered: deque[_Waiting] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._under_way: set[str] = set()
+        self._in_one_statement = True
 
     async def accept(self, arrival: Arrival) -> Outcome:
         """Commits an arrival. AcceptUnavailable when that was not possible within 1.8 s."""
         if len(self._queue) >= _WAITING:
             raise AcceptUnavailable("too many events are waiting for the database")
-        waiting = _Waiting(arrival, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(arrival, loop.create_future(), loop.time() + ACCEPT_SECONDS)
         self._queue.append(waiting)
         self._filled.set()
-        try:
-            async with asyncio.timeout(ACCEPT_SECONDS):
-                return await waiting.answer
-        except TimeoutError:
-            raise AcceptUnavailable("the database did not answer in time") from None
-        finally:
-            if waiting in self._queue:
-                self._queue.remove(waiting)
+        self._unanswered.append(waiting)
+        if self._alarm is None:
+            self._alarm = loop.call_at(waiting.until, self._ring)
+        return await waiting.answer
+
+    def _ring(self) -> None:
+        """Answers those whose time is over: one alarm for all, since all have the same time.
+
+        An alarm for each would cost as much as the rest of its way through here.
+        """
+        loop = asyncio.get_running_loop()
+        now, late = loop.time(), AcceptUnavailable("the database did not answer in time")
+        while self._unanswered:
+            first = self._unanswered[0]
+            if not first.answer.done():
+                if first.until > now:
+                    break
+                first.answer.set_exception(late)
+            self._unanswered.popleft()
+        self._queue = [w for w in self._queue if not w.answer.done()]
+        self._alarm = (
+            loop.call_at(self._unanswered[0].until, self._ring) if self._unanswered else None
+        )
 
     async def stop(self, agent_id: UUID, session_id: UUID, by: str) -> bool:
         """Stops a session's turn for somebody outside of Slack; False if none is in flight.
@@ -98,9 +126,10 @@ class Intake:
     async def run(self, stop: Stop) -> None:
         """Commits what waits, until `stop`; what waits then is told to come again."""
         async with asyncio.TaskGroup() as tasks:
-            worker = tasks.create_task(self._commit_for_ever())
+            workers = [tasks.create_task(self._commit_for_ever()) for _ in range(_SIDE_BY_SIDE)]
             await stop.wait()
-            worker.cancel()
+            for worker in workers:
+                worker.cancel()
         self._fail(self._queue, AcceptUnavailable("this process is stopping"))
         self._queue.clear()
 
@@ -108,39 +137,57 @@ class Intake:
         while True:
             await self._filled.wait()
             batch = self._take()
-            if not self._queue:
+            if not batch:
                 self._filled.clear()
-            if batch:
+                continue
+            keys = {w.arrival.conversation_key for w in batch}
+            self._under_way |= keys
+            try:
                 await self._commit(batch)
+            finally:
+                self._under_way -= keys
+                self._filled.set()
 
     def _take(self) -> list[_Waiting]:
-        """The next batch, oldest first: at most one arrival per conversation."""
+        """The next batch, oldest first: at most one arrival per conversation, and its twins.
+
+        None of a conversation that another batch has under way: it would only wait for that one's locks.
+        """
         batch: dict[str, _Waiting] = {}
         rest: list[_Waiting] = []
         for waiting in self._queue:
+            if waiting.answer.done():  # who asked is gone, or was told to come again
+                continue
             key = waiting.arrival.conversation_key
-            if key in batch or len(batch) >= _BATCH:
-                rest.append(waiting)
-            else:
+            first = batch.get(key)
+            if first is None and len(batch) < _BATCH and key not in self._under_way:
                 batch[key] = waiting
+            elif first is not None and fresh.are_twins(first.arrival, waiting.arrival):
+                first.twins.append(waiting)
+            else:
+                rest.append(waiting)
         self._queue = rest
         return [batch[key] for key in sorted(batch)]
 
     async def _commit(self, batch: list[_Waiting]) -> None:
         try:
-            outcomes = await self._in_time(batch)
+            left, outcomes = await self._in_time(batch)
         except database.ROW_ERRORS as error:
+            left = _unanswered(batch)
             if len(batch) > 1:
-                await self._commit_apart(batch)
+                await self._commit_apart(left)
             else:
-                self._unavailable(batch, error)
+                self._unavailable(left, error)
+        except arrivals.NOT_HERE:
+            self._in_one_statement = False
+            await self._commit(batch)
         except database.ERRORS as error:
             self._unavailable(batch, error)
         except Exception as bug:  # noqa: BLE001  # a bug must fail this batch, not the door
             _log.exception("accept.failed", events=len(batch))
             self._fail(batch, AcceptUnavailable(type(bug).__name__))
         else:
-            if below := self._answer(batch, outcomes):
+            if below := self._answer(left, outcomes):
                 await self._commit_apart(below)
 
     async def _commit_apart(self, batch: list[_Waiting]) -> None:
@@ -149,17 +196,33 @@ class Intake:
             for waiting in batch:
                 tasks.create_task(self._commit([waiting]))
 
-    async def _in_time(self, batch: list[_Waiting]) -> list[Outcome | Followed]:
-        async with (
-            database.within(self._pool, ACCEPT_SECONDS) as connection,
-            connection.transaction(),
-        ):
-            await database.wait_for_locks(connection, _LOCK_SECONDS)
-            if (below := batch[0].below) is not None:
-                return [await replies_below.take(connection, below)]
-            return await _accept(connection, [w.arrival for w in batch])
+    async def _in_time(
+        self, batch: list[_Waiting]
+    ) -> tuple[list[_Waiting], list[Outcome | Followed]]:
+        """Commits them; what new words became is told at once, of the others it is returned."""
+        async with database.within(self._pool, ACCEPT_SECONDS) as connection:
+            left = await self._take_in(connection, batch)
+            if not left:
+                return [], []
+            async with connection.transaction():
+                await database.wait_for_locks(connection, _LOCK_SECONDS)
+                if (below := left[0].below) is not None:
+                    return left, [await replies_below.take(connection, below)]
+                return left, await _accept(connection, [w.arrival for w in left])
 
-    def _answer(self, batch: list[_Waiting], outcomes: list[Outcome | Followed]) -> list[_Waiting]:
+    async def _take_in(self, connection: Connection, batch: list[_Waiting]) -> list[_Waiting]:
+        """Takes in new words and answers; what is left goes the longer way."""
+        new = [w.arrival for w in batch if w.below is None and fresh.is_fresh(w.arrival)]
+        if not (new and self._in_one_statement):
+            return batch
+        found = await fresh.take_in(connection, new, _LOCK_SECONDS)
+        settled = [w for w in batch if w.arrival.conversation_key in found]
+        self._answer(settled, [found[w.arrival.conversation_key] for w in settled])
+        return [w for w in batch if w.arrival.conversation_key not in found]
+
+    def _answer(
+        self, batch: list[_Waiting], outcomes: Sequence[Outcome | Followed]
+    ) -> list[_Waiting]:
         """Tells everybody what became of theirs; those who are to be committed apart are left."""
         below: list[_Waiting] = []
         settled: list[Outcome] = []
@@ -172,8 +235,7 @@ class Intake:
                 self._fail([waiting], AcceptUnavailable("what this is below is not known yet"))
                 continue
             settled.append(outcome)
-            if not waiting.answer.done():
-                waiting.answer.set_result(outcome)
+            _say(waiting, outcome)
         self._tell(settled)
         return below
 
@@ -191,7 +253,7 @@ class Intake:
         self._fail(batch, AcceptUnavailable("the database is not available"))
 
     def _fail(self, batch: list[_Waiting], error: AcceptUnavailable) -> None:
-        for waiting in batch:
+        for waiting in _with_twins(batch):
             if not waiting.answer.done():
                 waiting.answer.set_exception(error)
 
@@ -205,6 +267,26 @@ class Intake:
             if raced:
                 await threads.drop_unclaimed(connection, raced)
             await threads.expire_unclaimed(connection)
+
+
+def _say(waiting: _Waiting, outcome: Outcome) -> None:
+    """The outcome for it, and for its twins, which are nothing new."""
+    if not waiting.answer.done():
+        waiting.answer.set_result(outcome)
+    if waiting.twins:
+        again = replace(outcome, kind="duplicate") if outcome.kind == "accepted" else outcome
+        for twin in waiting.twins:
+            if not twin.answer.done():
+                twin.answer.set_result(again)
+
+
+def _with_twins(batch: list[_Waiting]) -> list[_Waiting]:
+    return [one for waiting in batch for one in (waiting, *waiting.twins)]
+
+
+def _unanswered(batch: list[_Waiting]) -> list[_Waiting]:
+    """Those of whom somebody still waits to hear."""
+    return [w for w in batch if not all(one.answer.done() for one in (w, *w.twins))]
 
 
 # ------------------------------------------------------------------ the transaction
@@ -288,7 +370,7 @@ async def _write_inputs(
         mine = known.get(item.arrival.dedupe_key)
         key = item.arrival.conversation_key
         new = _new_inputs(item, woken[key].id, mine, marked=key in marked)
-        body = _body(item.arrival)
+        body = item.arrival.body
         revised = mine is not None and await revisions.revise(connection, item.arrival, mine, body)
         changes.append((item, new, revised))
     adding = [one for _, new, _ in changes for one in new]
@@ -338,7 +420,7 @@ def _new_inputs(
         workspace_id=item.thread.workspace_id,
         session_id=session_id,
         kind="message",
-        body=_body(arrival),
+        body=arrival.body,
         order_key=arrival.ts,
         dedupe_key=arrival.dedupe_key,
         revision=arrival.revision,
@@ -359,12 +441,3 @@ def _new_inputs(
             shown_waiting=False,
         )
     ]
-
-
-def _body(arrival: Arrival) -> dict[str, Any]:
-    return {
-        "text": arrival.text,
-        "user": arrival.user_id,
-        "team": arrival.actor_team_id,
-        "files": list(arrival.files),
-    }

@@ -92,6 +92,16 @@ class Arrival:
         return not (self.text or self.files)
 
     @property
+    def body(self) -> dict[str, Any]:
+        """What is stored of its words."""
+        return {
+            "text": self.text,
+            "user": self.user_id,
+            "team": self.actor_team_id,
+            "files": list(self.files),
+        }
+
+    @property
     def place(self) -> tuple[UUID, str]:
         """Where routes are looked up."""
         return (self.install_id, self.channel_id)
@@ -104,8 +114,10 @@ class Arrival:
 def title_of(text: str, most: int) -> str:
     """A session's title: the first line of a text, without control characters."""
     lines = text.strip().splitlines() or [""]
-    printable = "".join(c for c in lines[0] if c.isprintable())
-    return printable[:most].strip() or "New conversation"
+    first = lines[0]
+    if not first.isprintable():
+        first = "".join(c for c in first if c.isprintable())
+    return first[:most].strip() or "New conversation"
 
 
 @dataclass(frozen=True, slots=True)

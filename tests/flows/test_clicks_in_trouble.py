@@ -62,7 +62,7 @@ async def test_a_click_of_an_install_that_cannot_be_looked_up_is_answered_visibl
     row = await at.approval()
     card = await at.card(row)
     await away(at, "oauth_installs")
-    at.app.book._forget()
+    at.app.book.forget()
     assert (await at.press("ada", card, "approval.allow")).status == 200
     await at.told("ada", words(Trouble.NOT_TAKEN))
     await back(at, "oauth_installs")

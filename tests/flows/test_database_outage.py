@@ -90,7 +90,7 @@ async def test_a_stalled_database_loses_and_doubles_nothing(folder: Path):
             during = await refused_in_time(here, app)
             here.runtime.release()
             # An install that this process does not remember must not be taken for none.
-            app.book._forget()
+            app.book.forget()
             async with aiohttp.ClientSession() as http:
                 body = '{"type":"event_callback","team_id":"T0NOBODY","event":{"type":"message"}}'
                 url = f"{app.url}/slack/events"

@@ -116,7 +116,7 @@ async def test_guests_read_one_sentence_where_they_may_not_begin(at: Asking):
     await at.approval(who=("requester",), requesters=("U0GUEST",))
     assert "bash" in shows(await opened(at.here, "guest"))
     await at.here.connection.execute("UPDATE oauth_installs SET allow_guests = false")
-    at.app.book._forget()
+    at.app.book.forget()
     at.app.book._by_id.clear()
     text = shows(await opened(at.here, "solo"))
     assert words(Trouble.GUEST) in text

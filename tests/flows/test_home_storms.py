@@ -147,7 +147,7 @@ async def test_an_opening_of_an_unknown_team_is_answered_and_nothing_is_asked(at
     await at.here.connection.execute(
         "UPDATE oauth_installs SET status = 'revoked', bot_token = NULL"
     )
-    at.app.book._forget()
+    at.app.book.forget()
     at.app.book._by_id.clear()
     await at.here.slack.open_home("ada")
     await at.here.slack.settle()

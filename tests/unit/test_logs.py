@@ -6,6 +6,7 @@ import re
 
 import pytest
 import structlog
+from structlog.typing import EventDict
 
 from router import logs
 from tests.logs import real_logs
@@ -131,3 +132,21 @@ def test_a_line_of_json_has_time_level_name_and_event(capfd: pytest.CaptureFixtu
         "number": 1,
         "text": "a\nb",
     }
+
+
+def test_what_is_below_the_level_costs_nothing(capfd: pytest.CaptureFixture[str]):
+    """It comes to no processor: in busy channels thousands a minute are only noted at INFO."""
+    came: list[str] = []
+
+    def watch(_logger: object, method: str, event: EventDict) -> EventDict:
+        came.append(method)
+        return event
+
+    with real_logs(level="WARNING"):
+        structlog.configure(processors=[watch, *structlog.get_config()["processors"]])
+        log = structlog.get_logger("test")
+        assert not log.is_enabled_for(logging.INFO)
+        log.info("thing.done")
+        log.warning("thing.failed")
+    assert came == ["warning"]
+    assert "thing.failed" in capfd.readouterr().err
