@@ -54,11 +54,11 @@ from store.leases import Ready
 _log = structlog.get_logger(__name__)
 
 ROLES = frozenset({"ingress", "worker", "delivery", "api"})
-_ACK_CONNECTIONS = 6
+_ACK_CONNECTIONS = 8
 _WORK_CONNECTIONS = 14
 _LEASE_CONNECTIONS = 2
+_PERMIT_CONNECTIONS = 4
 _API_CONNECTIONS = 10
-_LIVE_TURNS = 1000
 _MOST_SEND_SECONDS = 8.0
 _STOP_SECONDS = 10.0
 _LET_GO_SECONDS = 0.5
@@ -112,14 +112,13 @@ async def running(config: Config) -> AsyncIterator[App]:
         raise ConfigurationError.to_set(lacking)
     stop = Stop()
     async with AsyncExitStack() as stack:
-        ack_pool = await _pool(stack, config.dsn, _ACK_CONNECTIONS)
-        pool = await _pool(stack, config.dsn, _WORK_CONNECTIONS)
-        leases = await _pool(stack, config.dsn, _LEASE_CONNECTIONS)
+        pools = await _pools(stack, config.dsn)
+        ack_pool, pool, _, permits = pools
         book = InstallBook(ack_pool, config.keyring)
         slack = await stack.enter_async_context(Slack(settings.slack_api_url, book))
-        runtime = _runtime(settings, timing, pool)
+        runtime = _runtime(settings, timing, permits)
         stack.push_async_callback(runtime.close)
-        built = _Built(config, stop, _Ground(pool, ack_pool, leases, book, slack, runtime))
+        built = _Built(config, stop, _Ground(*pools, book, slack, runtime))
         api = await built.api(stack)
         if built.socket is not None:
             await built.socket.check()
@@ -141,9 +140,10 @@ async def running(config: Config) -> AsyncIterator[App]:
 class _Ground:
     """What is opened first and closed last."""
 
-    pool: Pool
     ack_pool: Pool
+    pool: Pool
     leases: Pool
+    permits: Pool
     book: InstallBook
     slack: Slack
     runtime: Runtime
@@ -154,12 +154,12 @@ class _Built:
 
     def __init__(self, config: Config, stop: Stop, ground: _Ground) -> None:
         self._config, self._stop, self._ground = config, stop, ground
-        timing = config.timings()
+        settings, timing = config.settings, config.timings()
         self._api: Api | None = None
-        self.pools = [ground.ack_pool, ground.pool, ground.leases]
+        self.pools = [ground.ack_pool, ground.pool, ground.leases, ground.permits]
         self.metrics = Metrics()
         owner = owner_name()
-        budgets = Budgets(ground.pool)
+        budgets = Budgets(ground.permits)
         self.delivery = Deliverer(
             ground.pool, ground.slack, budgets, owner=owner, sweep_seconds=timing.sweep
         )
@@ -181,8 +181,9 @@ class _Built:
             self._ready,
             self.metrics.doubles.labels("runtime").inc,
         )
-        self.worker = Worker(self.engine, ground.leases, owner=owner, capacity=_LIVE_TURNS)
-        self.wakes = Wakes(config.dsn, self._heard)
+        capacity = settings.threadline_live_turns
+        self.worker = Worker(self.engine, ground.leases, owner=owner, capacity=capacity)
+        self.wakes = Wakes(config.dsn, self._heard, ground.book.forget)
         self.intake = Intake(ground.ack_pool, self._ready, self.delivery.wake)
         self.homes = self._homes(budgets)
         self.interactions = Interactions(
@@ -339,8 +340,22 @@ async def _answers(pool: Pool) -> bool:
     return True
 
 
-async def _pool(stack: AsyncExitStack, dsn: str, size: int) -> Pool:
-    pool = await database.open_pool(dsn, size=size)
+async def _pools(stack: AsyncExitStack, dsn: str) -> tuple[Pool, Pool, Pool, Pool]:
+    """For accepts, for the work, for leases, and for permits.
+
+    Permits that a crash forgets are those of a moment; their rows are hot, and no lock of theirs waits
+    for the disk.
+    """
+    return (
+        await _pool(stack, dsn, _ACK_CONNECTIONS),
+        await _pool(stack, dsn, _WORK_CONNECTIONS),
+        await _pool(stack, dsn, _LEASE_CONNECTIONS),
+        await _pool(stack, dsn, _PERMIT_CONNECTIONS, durable=False),
+    )
+
+
+async def _pool(stack: AsyncExitStack, dsn: str, size: int, *, durable: bool = True) -> Pool:
+    pool = await database.open_pool(dsn, size=size, durable=durable)
     stack.push_async_callback(database.close_pool, pool)
     return pool
 
@@ -351,8 +366,16 @@ def _runtime(settings: Settings, timing: Timing, pool: Pool) -> Runtime:
     return Runtime(
         api_key=api_key,
         base_url=base_url,
-        budget=Budget(pool, api_key=api_key, base_url=base_url),
-        max_streams=_LIVE_TURNS + MOST_UPSTREAMS + 10,
+        budget=Budget(
+            pool,
+            api_key=api_key,
+            base_url=base_url,
+            allowed={
+                "read": settings.threadline_runtime_reads,
+                "create": settings.threadline_runtime_creates,
+            },
+        ),
+        max_streams=settings.threadline_live_turns + MOST_UPSTREAMS + 10,
         # a send must be over before the lease is, with room for a renewal
         deadline=min(_MOST_SEND_SECONDS, timing.lease / 2),
     )

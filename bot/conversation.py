@@ -1,6 +1,7 @@
 """What the router asks of Slack beside durable messages: status, people, the parts of a reply."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,7 @@ from store import database
 _log = structlog.get_logger(__name__)
 
 _SET_STATUS = "agents.sessions.setStatus"
+_NO_PERMIT_SECONDS = 0.5  # each look costs a trip, and a busy workspace wants hundreds a second
 _PEOPLE = 10_000
 _PERSON_SECONDS = 600.0
 _TROUBLE: tuple[type[Exception], ...] = (
@@ -46,7 +48,9 @@ class SlackConversation:
         self._deliver = deliver
         self.standings = Standings(slack, book)
         self._alarm = asyncio.Event()
-        self._wanted: dict[Thread, tuple[Status, str | None]] = {}
+        self._none_until: dict[UUID, float] = {}
+        self._wanted: defaultdict[UUID, dict[Thread, tuple[Status, str | None]]]
+        self._wanted = defaultdict(dict)
         self._under_way: dict[Thread, asyncio.Event] = {}
         self._people: dict[tuple[UUID, str], tuple[float, Person]] = {}
 
@@ -56,19 +60,30 @@ class SlackConversation:
 
     async def show_status(self, thread: Thread, status: Status, title: str | None) -> None:
         """Shows what the agent is doing, now or soon; best effort, and only the newest counts."""
-        self._wanted[thread] = (status, title)
+        self._wanted[thread.install_id][thread] = (status, title)
         self._alarm.set()
 
     async def show_wanted(self) -> None:
         """Shows what is wanted now and what there was no permit for before; ends go first."""
-        wanted = sorted(self._wanted, key=lambda thread: self._wanted[thread][0] == "processing")
+        now = clock.monotonic()
+        asking = [i for i in self._wanted if self._none_until.get(i, 0.0) <= now]
         async with asyncio.TaskGroup() as tasks:
-            for thread in wanted:
-                if not await self._budgets.take(thread.install_id, _SET_STATUS):
-                    return
-                newest = self._wanted.pop(thread, None)  # somebody else may have shown it meanwhile
-                if newest is not None:
-                    tasks.create_task(self._in_turn(thread, newest))
+            for install_id in asking:
+                await self._show_all(install_id, tasks)
+
+    async def _show_all(self, install_id: UUID, tasks: asyncio.TaskGroup) -> None:
+        """An install's, as far as there are permits: without any it rests, and no other one does."""
+        wanted = self._wanted[install_id]
+        for thread in sorted(wanted, key=lambda thread: wanted[thread][0] == "processing"):
+            if not await self._budgets.take(install_id, _SET_STATUS):
+                self._none_until[install_id] = clock.monotonic() + _NO_PERMIT_SECONDS
+                return
+            newest = wanted.pop(thread, None)  # somebody else may have shown it meanwhile
+            if newest is not None:
+                tasks.create_task(self._in_turn(thread, newest))
+        if not wanted:
+            self._wanted.pop(install_id, None)
+        self._none_until.pop(install_id, None)
 
     async def _in_turn(self, thread: Thread, newest: tuple[Status, str | None]) -> None:
         """A thread's statuses reach Slack one after the other, or a late one would stay the last."""
@@ -93,7 +108,7 @@ class SlackConversation:
         except SlackRefused as refused:
             _log.info("status.not_shown", status=status, error=refused.error)
         except _TROUBLE as error:
-            self._wanted.setdefault(thread, (status, title))
+            self._wanted[thread.install_id].setdefault(thread, (status, title))
             _log.info("status.later", status=status, error=f"{type(error).__name__}: {error}")
 
     async def _set(self, thread: Thread, status: Status, title: str | None) -> None:

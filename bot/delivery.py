@@ -11,13 +11,14 @@ repeated. While Slack does not answer for an install, few ask (bot.circuit).
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TypeAlias
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -46,7 +47,8 @@ _log = structlog.get_logger(__name__)
 
 _ATTEMPT = timedelta(seconds=25)
 _LOOKS_APART_SECONDS = 2.0
-_AT_ONCE = 20
+_AT_ONCE = 40
+_GAP_SECONDS = 0.01  # from one look at the outbox to the next, while much is going on
 _BACKOFF = Backoff(first=1.0, most=60.0)
 _WRITE_AGAIN = Backoff(first=0.1, most=2.0)
 _WRITE_SECONDS = 5.0
@@ -78,6 +80,13 @@ class _Made:
     twice: bool = False
 
 
+def _by_agent(found: list[Due]) -> dict[UUID, list[UUID]]:
+    agents: defaultdict[UUID, list[UUID]] = defaultdict(list)
+    for one in found:
+        agents[one.deployed_agent_id].append(one.delivery_id)
+    return agents
+
+
 class Deliverer:
     """Drains the outbox; any number of replicas may. `wake` when something was added."""
 
@@ -102,6 +111,7 @@ class Deliverer:
         self._attempt = attempt
         self._alarm = asyncio.Event()
         self._busy: set[Due] = set()
+        self._swept_at = 0.0
         self._carding = Carding(pool, slack)
         self._finishing = Finishing(pool, slack, self._permit)
 
@@ -117,20 +127,37 @@ class Deliverer:
             await every(self._sweep_seconds, self._sweep, stop, wake=self._alarm)
 
     async def _sweep(self) -> None:
+        """Claims what is due, several at once where there are several: each look costs the same."""
+        await clock.sleep(max(0.0, self._swept_at + _GAP_SECONDS - clock.monotonic()))
         free = _AT_ONCE - len(self._busy)
         if free <= 0:
             return
+        self._swept_at = clock.monotonic()
+        until = self._swept_at + self._attempt.total_seconds()
         async with database.borrow(self._pool) as connection:
-            found = await outbox.due(connection, uuid4(), free)
-        for one in found:
-            if one not in self._busy:
-                self._busy.add(one)
-                self._tasks.create_task(self._guard(one))
+            found = [
+                one for one in await outbox.due(connection, uuid4(), free) if one not in self._busy
+            ]
+            for agent_id, wanted in _by_agent(found).items():
+                for one in await self._claimed(connection, agent_id, wanted):
+                    self._busy.add(one.due)
+                    self._tasks.create_task(self._guard(one, until))
 
-    async def _guard(self, wanted: Due) -> None:
+    async def _claimed(
+        self, connection: Connection, agent_id: UUID, wanted: list[UUID]
+    ) -> list[Delivery]:
+        """One by one where there is one: that waits for its row, while several wait for none."""
+        owner, limit = self._owner, self._attempt
+        if len(wanted) > 1:
+            return await outbox.claim_some(connection, agent_id, wanted, owner, limit)
+        one = await outbox.claim(connection, Due(agent_id, wanted[0]), owner, limit)
+        return [one] if one is not None else []
+
+    async def _guard(self, delivery: Delivery, until: float) -> None:
         """One delivery; whatever happens to it, the others go on."""
+        wanted = delivery.due
         try:
-            await self._deliver(wanted)
+            await self._write_down(await self._try(delivery), until)
         except database.ERRORS as error:
             _log.warning("delivery.interrupted", error=type(error).__name__)
         except Exception:  # noqa: BLE001  # logged; after its deadline the row is looked into
@@ -138,13 +165,6 @@ class Deliverer:
         finally:
             self._busy.discard(wanted)
             self._alarm.set()
-
-    async def _deliver(self, wanted: Due) -> None:
-        until = clock.monotonic() + self._attempt.total_seconds()
-        async with database.borrow(self._pool) as connection:
-            delivery = await outbox.claim(connection, wanted, self._owner, self._attempt)
-        if delivery is not None:
-            await self._write_down(await self._try(delivery), until)
 
     async def _try(self, delivery: Delivery) -> _Write:
         """One attempt; what is to be written down of it."""
@@ -194,12 +214,11 @@ class Deliverer:
         return database.within(self._pool, _WRITE_SECONDS)
 
     async def _sent(self, delivery: Delivery, made: _Made) -> None:
-        async with self._writing() as connection, connection.transaction():
-            ours = await outbox.mark_sent(connection, delivery, made.ts)
-            if ours:
-                await carding.pin(connection, delivery, made.ts)
-            if ours and made.twice:
-                await outbox.look_again(connection, delivery, doubles.AFTER)
+        async with self._writing() as connection:
+            if delivery.kind == "card" or made.twice:
+                ours = await self._sent_with_more(connection, delivery, made)
+            else:
+                ours = await outbox.mark_sent(connection, delivery, made.ts)
         _log.info(
             "delivery.sent" if ours else "delivery.passed_on",
             delivery_id=str(delivery.delivery_id),
@@ -207,6 +226,17 @@ class Deliverer:
             slack_ts=made.ts,
             effect=delivery.effect_key,
         )
+
+    async def _sent_with_more(
+        self, connection: Connection, delivery: Delivery, made: _Made
+    ) -> bool:
+        async with connection.transaction():
+            ours = await outbox.mark_sent(connection, delivery, made.ts)
+            if ours:
+                await carding.pin(connection, delivery, made.ts)
+            if ours and made.twice:
+                await outbox.look_again(connection, delivery, doubles.AFTER)
+        return ours
 
     async def _limited(self, delivery: Delivery, limited: SlackLimited) -> None:
         await self._all_wait(delivery, limited)

@@ -170,6 +170,7 @@ class SlackPreview:
         self._messages = 0
         self._part: Part | None = None
         self._growth = ExitStack()
+        self.touched = False
 
     def show(self, text: str, steps: tuple[Step, ...]) -> None:
         """What is to be seen from now on; where a stream's text does not go on, it is over."""
@@ -265,6 +266,7 @@ class SlackPreview:
             return
         begin = self._before.text + self._way.sent
         part = Part(self._parts, begin, "starting", None, clock.now(), edited=self._way.edited)
+        self.touched = True
         async with database.borrow(self._all.pool) as connection, connection.transaction():
             if not await self._begin(connection, part):
                 self._over = True  # an earlier holder's preview: the end settles it

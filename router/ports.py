@@ -86,6 +86,11 @@ class Preview(Protocol):
         """Asks `run` to end after the call that it is making."""
         ...
 
+    @property
+    def touched(self) -> bool:
+        """Whether it has begun, or tried to begin, a message."""
+        ...
+
 
 class Previews(Protocol):
     """Opens previews, and finds what an interrupted one left behind."""

@@ -44,6 +44,12 @@ class Settings(BaseSettings):
     """How often a replica looks for work that nobody told it of."""
     threadline_awaiting_reads: float = Field(default=60.0, gt=0, le=1000)
     """How many turns that wait for people are compared with the runtime in a minute, all told."""
+    threadline_runtime_reads: int | None = Field(default=None, ge=60)
+    """Reads a minute that the runtime allows this key; unset: what it allows everybody."""
+    threadline_runtime_creates: int | None = Field(default=None, ge=60)
+    """Sessions a minute that it may create; unset: as many as everybody's."""
+    threadline_live_turns: int = Field(default=1000, gt=0)
+    """How many turns a replica holds at the most."""
     threadline_retention_days: int = Field(default=30, gt=0)
     """How long texts of inputs and sent messages are kept."""
     host: str = "127.0.0.1"

@@ -45,9 +45,11 @@ _SERVER_SETTINGS = {
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
 }
+_NOT_DURABLE = {"synchronous_commit": "off"}
 _CONNECT_SECONDS = 5.0
 _COMMAND_SECONDS = 12.0  # a little more than the server's own limit, for a server that stalls
 _NOTIFY_SECONDS = 2.0
+_STATEMENTS = 500
 
 
 async def connect(dsn: str, seconds: float = _COMMAND_SECONDS) -> asyncpg.Connection[Record]:
@@ -65,8 +67,11 @@ async def connect(dsn: str, seconds: float = _COMMAND_SECONDS) -> asyncpg.Connec
     return connection
 
 
-async def open_pool(dsn: str, *, size: int) -> Pool:
+async def open_pool(dsn: str, *, size: int, durable: bool = True) -> Pool:
     """A pool of at most `size` connections; none is opened before it is needed.
+
+    What is committed over one that is not `durable` may be lost where PostgreSQL crashes within a
+    moment; nobody waits for the disk.
 
     No state is ever set on a connection outside a transaction, so nothing is reset on release: the
     reset would cost a round trip, and would stall with a stalled server.
@@ -77,7 +82,10 @@ async def open_pool(dsn: str, *, size: int) -> Pool:
         max_size=size,
         timeout=_CONNECT_SECONDS,
         command_timeout=_COMMAND_SECONDS,
-        server_settings=_SERVER_SETTINGS,
+        server_settings=_SERVER_SETTINGS | ({} if durable else _NOT_DURABLE),
+        # Every statement of ours stays prepared: they are fewer, and none is made up on the way.
+        statement_cache_size=_STATEMENTS,
+        max_cached_statement_lifetime=0,
         init=_set_codecs,
         reset=_keep,
     )
@@ -206,6 +214,7 @@ async def server_settings(connection: Connection) -> dict[str, str]:
 _CHANNEL = "threadline_wake"
 # $1 payload: agent and session ids
 _NOTIFY = "SELECT pg_notify('threadline_wake', $1)"
+INSTALLS = "installs"  # the payload that says: what is known of installs may be old
 _NOTIFY_BYTES = 7_500  # PostgreSQL refuses payloads of 8,000 bytes
 
 

@@ -158,7 +158,8 @@ WITH message AS (
     UPDATE session_inputs
     SET deleted = true,
         state = CASE WHEN state = 'queued' THEN 'withdrawn' ELSE state END,
-        ended_at = CASE WHEN state = 'queued' THEN now() ELSE ended_at END
+        ended_at = CASE WHEN state = 'queued' THEN t.now ELSE ended_at END
+    FROM (SELECT now() AS now) AS t
     WHERE deployed_agent_id = $1 AND id = $2 AND NOT deleted
     RETURNING session_id, dedupe_key
 )
@@ -238,6 +239,7 @@ class Input:
     turn_id: UUID | None
     sending_deadline: datetime | None
     flushes: int
+    shown_waiting: bool = False
 
     @property
     def send_key(self) -> str:
@@ -247,7 +249,8 @@ class Input:
 
 # $1 agent, $2 session
 _OPEN = """
-SELECT id, kind, body, order_key, state, turn_id, sending_deadline, flushes FROM session_inputs
+SELECT id, kind, body, order_key, state, turn_id, sending_deadline, flushes, shown_waiting
+FROM session_inputs
 WHERE deployed_agent_id = $1 AND session_id = $2 AND state IN ('queued', 'sending', 'sent')
 ORDER BY order_key, id
 """
@@ -294,7 +297,7 @@ _START = """
 UPDATE session_inputs
 SET state = 'sending', turn_id = $3, sending_deadline = now() + $5::interval
 WHERE deployed_agent_id = $1 AND session_id = $2 AND state = 'queued' AND kind = ANY($4::text[])
-RETURNING id, kind, body, order_key, state, turn_id, sending_deadline, flushes
+RETURNING id, kind, body, order_key, state, turn_id, sending_deadline, flushes, shown_waiting
 """
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from store.database import Connection
 from store.ids import new_id
 from store.leases import Lease
+from store.sweeps import by_agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,11 @@ class Delivery:
     unclear: bool
     created_at: datetime
 
+    @property
+    def due(self) -> Due:
+        """As it was found."""
+        return Due(self.deployed_agent_id, self.delivery_id)
+
 
 # $1 agent, $2 delivery, $3 owner, $4 how long the attempt may take
 _CLAIM = """
@@ -194,6 +200,39 @@ async def claim(
         _CLAIM, wanted.deployed_agent_id, wanted.delivery_id, owner, limit
     )
     return Delivery(**row) if row else None
+
+
+# $1 agent, $2 deliveries, $3 owner, $4 how long the attempts may take
+_CLAIM_SOME = """
+WITH wanted AS (
+    SELECT o.deployed_agent_id, o.delivery_id FROM slack_outbox o
+    WHERE o.deployed_agent_id = $1 AND o.delivery_id = ANY($2::uuid[]) AND o.not_before <= now()
+      AND (o.state = 'pending' OR o.state = 'sending' AND o.deadline < now())
+      AND (o.lane = 'side' OR NOT EXISTS (
+          SELECT FROM slack_outbox p
+          WHERE p.deployed_agent_id = $1 AND p.session_id = o.session_id
+            AND p.lane = o.lane AND p.lane <> 'side' AND p.position < o.position
+            AND p.state IN ('pending', 'sending')))
+    FOR NO KEY UPDATE OF o SKIP LOCKED
+)
+UPDATE slack_outbox o
+SET state = 'sending', claimed_by = $3, claim_epoch = o.claim_epoch + 1,
+    deadline = now() + $4::interval, attempts = o.attempts + 1,
+    unclear = o.unclear OR o.state = 'sending'
+FROM wanted w
+WHERE o.deployed_agent_id = $1 AND o.delivery_id = w.delivery_id
+RETURNING o.delivery_id, o.deployed_agent_id, o.session_id, o.install_id, o.slack_conversation_key,
+    o.channel_id, o.thread_ts, o.effect_key, o.kind, o.body, o.claim_epoch, o.attempts, o.unclear,
+    o.created_at
+"""
+
+
+async def claim_some(
+    connection: Connection, agent_id: UUID, wanted: list[UUID], owner: str, limit: timedelta
+) -> list[Delivery]:
+    """As `claim`, of several deliveries of one agent; it waits for no row that somebody holds."""
+    rows = await connection.fetch(_CLAIM_SOME, agent_id, wanted, owner, limit)
+    return [Delivery(**row) for row in rows]
 
 
 # $1 agent, $2 delivery, $3 claim epoch, $4 ts
@@ -239,22 +278,31 @@ class Doubtful:
     ended_at: datetime
 
 
-# $1 how many at the most, $2 when they come again if nobody has looked by then
-_DOUBTFUL = """
-UPDATE slack_outbox o SET look_again_at = now() + $2::interval
-FROM (
-    SELECT deployed_agent_id, delivery_id FROM slack_outbox
-    WHERE look_again_at <= now() ORDER BY look_again_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
-) d
-WHERE o.deployed_agent_id = d.deployed_agent_id AND o.delivery_id = d.delivery_id
-RETURNING o.delivery_id, o.deployed_agent_id, o.install_id, o.channel_id, o.thread_ts, o.slack_ts,
-    o.created_at, o.ended_at
+# $1 how many at the most
+_DOUBTED = """
+SELECT deployed_agent_id, delivery_id FROM slack_outbox
+WHERE look_again_at <= now() ORDER BY look_again_at LIMIT $1
+"""
+# $1 agent, $2 deliveries, $3 when they come again if nobody has looked by then
+_PUT_OFF = """
+UPDATE slack_outbox SET look_again_at = now() + $3::interval
+WHERE deployed_agent_id = $1 AND delivery_id = ANY(ARRAY(
+    SELECT delivery_id FROM slack_outbox
+    WHERE deployed_agent_id = $1 AND delivery_id = ANY($2::uuid[]) AND look_again_at <= now()
+    FOR NO KEY UPDATE SKIP LOCKED))
+RETURNING delivery_id, deployed_agent_id, install_id, channel_id, thread_ts, slack_ts, created_at,
+    ended_at
 """
 
 
 async def doubtful(connection: Connection, limit: int, put_off: timedelta) -> list[Doubtful]:
     """Deliveries to look at now; nobody else is given them for a while."""
-    return [Doubtful(**row) for row in await connection.fetch(_DOUBTFUL, limit, put_off)]
+    taken: list[Doubtful] = []
+    for agent_id, rows in by_agent(await connection.fetch(_DOUBTED, limit)):
+        ids = [row["delivery_id"] for row in rows]
+        given = await connection.fetch(_PUT_OFF, agent_id, ids, put_off)
+        taken += [Doubtful(**row) for row in given]
+    return taken
 
 
 # $1 agent, $2 delivery, $3 ts

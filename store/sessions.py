@@ -10,6 +10,7 @@ from store import tenancy
 from store.database import Connection
 from store.leases import Lease
 from store.sessions_read import Seen, Session
+from store.sweeps import by_agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,17 +326,21 @@ async def any_running(connection: Connection, quiet_for: timedelta) -> bool:
 
 
 # $1 the runtime sessions that are running, $2 for how long nobody has touched the row
+_DISAGREEING = """
+SELECT s.deployed_agent_id, s.id FROM agent_sessions s
+WHERE s.anthropic_session_id <> ALL($1::text[]) AND s.status = 'running'
+  AND s.updated_at < now() - $2::interval AND NOT EXISTS (
+      SELECT FROM agent_turns t WHERE t.deployed_agent_id = s.deployed_agent_id
+      AND t.session_id = s.id AND t.state = 'awaiting_human')
+"""
+# $1 agent, $2 sessions, $3 for how long nobody has touched the row
 _STUCK = """
-WITH deaf AS (
-    SELECT s.deployed_agent_id, s.id FROM agent_sessions s
-    WHERE s.anthropic_session_id <> ALL($1::text[]) AND s.status = 'running'
-      AND s.updated_at < now() - $2::interval AND NOT EXISTS (
-          SELECT FROM agent_turns t WHERE t.deployed_agent_id = s.deployed_agent_id
-          AND t.session_id = s.id AND t.state = 'awaiting_human')
-    FOR NO KEY UPDATE OF s SKIP LOCKED
-)
-UPDATE agent_sessions s SET ready_at = now(), wake_seq = s.wake_seq + 1
-FROM deaf WHERE s.deployed_agent_id = deaf.deployed_agent_id AND s.id = deaf.id
+UPDATE agent_sessions SET ready_at = now(), wake_seq = wake_seq + 1
+WHERE deployed_agent_id = $1 AND id = ANY(ARRAY(
+    SELECT id FROM agent_sessions
+    WHERE deployed_agent_id = $1 AND id = ANY($2::uuid[]) AND status = 'running'
+      AND updated_at < now() - $3::interval
+    FOR NO KEY UPDATE SKIP LOCKED))
 """
 
 
@@ -344,5 +349,10 @@ async def wake_disagreeing(connection: Connection, running: list[str], quiet_for
 
     Rows that somebody holds locked are left for the next sweep: only accepts wait for several.
     """
-    done = await connection.execute(_STUCK, running, quiet_for)
-    return int(done.rpartition(" ")[2])
+    woken = 0
+    found = await connection.fetch(_DISAGREEING, running, quiet_for)
+    for agent_id, rows in by_agent(found):
+        ids = [row["id"] for row in rows]
+        done = await connection.execute(_STUCK, agent_id, ids, quiet_for)
+        woken += int(done.rpartition(" ")[2])
+    return woken

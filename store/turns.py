@@ -7,6 +7,8 @@ from uuid import UUID
 from store.database import Connection
 from store.ids import new_id
 from store.leases import Held, Lease
+from store.sweeps import by_agent
+from store.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,68 @@ async def end(
     return done == "UPDATE 1"
 
 
+# $1 agent, $2 turn, $3 state, $4 stop reason, $5 words, $6 session, $7 workspace, $8 state of the
+# usage, $9 input, $10 output, $11 cache read, $12 cache write, $13 runtime ms, $14 cents
+_COMPLETE = """
+WITH ended AS (
+    UPDATE agent_turns
+    SET state = $3, stop_reason = $4, ended_at = now(),
+        digest = strip(to_tsvector('simple', left($5, 100000)))
+    WHERE deployed_agent_id = $1 AND id = $2 AND ended_at IS NULL
+), used AS (
+    INSERT INTO agent_compute_usage (turn_id, deployed_agent_id, workspace_id, session_id, state,
+        input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, runtime_ms, cost_cents)
+    VALUES ($2, $1, $7, $6, $8, $9, $10, $11, $12, $13, $14)
+    ON CONFLICT (deployed_agent_id, turn_id) DO NOTHING
+), covered AS (
+    UPDATE agent_compute_usage SET state = 'final'
+    WHERE deployed_agent_id = $1 AND session_id = $6 AND state = 'pending' AND $8 = 'final'
+)
+UPDATE session_inputs
+SET state = CASE WHEN state = 'queued' THEN 'withdrawn' ELSE 'done' END,
+    sending_deadline = NULL, ended_at = now()
+WHERE deployed_agent_id = $1 AND session_id = $6
+  AND (turn_id = $2 AND state IN ('sending', 'sent')
+       OR state = 'queued' AND kind IN ('decision', 'interrupt') AND body->>'turn' = $2::text)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a turn ends with; `words` are those that it is found by."""
+
+    state: str
+    stop_reason: str
+    words: str
+
+
+async def complete(
+    connection: Connection, held: Held, turn_id: UUID, ending: Ending, usage: Usage | None
+) -> None:
+    """A turn's end with its usage (see `usage.add`) and its inputs (see `inputs.finish`); fenced.
+
+    What of its inputs goes out again, or is refused, is so before.
+    """
+    used = usage or Usage()
+    await connection.execute(
+        _COMPLETE,
+        held.deployed_agent_id,
+        turn_id,
+        ending.state,
+        ending.stop_reason,
+        ending.words,
+        held.id,
+        held.workspace_id,
+        "final" if usage else "pending",
+        used.input_tokens,
+        used.output_tokens,
+        used.cache_read_tokens,
+        used.cache_write_tokens,
+        used.runtime_ms,
+        used.cost_cents,
+    )
+
+
 # ------------------------------------------------------------------ waiting for people
 
 # $1 agent, $2 turn
@@ -121,25 +185,38 @@ async def unread(connection: Connection, age: timedelta, limit: int) -> int:
 
 
 # $1 not looked at for so long, $2 how many
+_OVERDUE = """
+SELECT t.deployed_agent_id, t.id
+FROM agent_turns t
+JOIN agent_sessions s ON s.deployed_agent_id = t.deployed_agent_id AND s.id = t.session_id
+WHERE t.state = 'awaiting_human' AND t.looked_at < now() - $1::interval
+  AND s.anthropic_session_id IS NOT NULL
+ORDER BY t.looked_at LIMIT $2
+"""
+# $1 agent, $2 turns, $3 not looked at for so long
 _LOOK = """
-WITH oldest AS (
-    SELECT t.deployed_agent_id, t.id, s.anthropic_session_id
-    FROM agent_turns t
-    JOIN agent_sessions s ON s.deployed_agent_id = t.deployed_agent_id AND s.id = t.session_id
-    WHERE t.state = 'awaiting_human' AND t.looked_at < now() - $1::interval
-      AND s.anthropic_session_id IS NOT NULL
-    ORDER BY t.looked_at LIMIT $2 FOR NO KEY UPDATE OF t SKIP LOCKED
+WITH taken AS (
+    SELECT id FROM agent_turns
+    WHERE deployed_agent_id = $1 AND id = ANY($2::uuid[]) AND state = 'awaiting_human'
+      AND looked_at < now() - $3::interval
+    FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE agent_turns t SET looked_at = now()
-FROM oldest o
-WHERE t.deployed_agent_id = o.deployed_agent_id AND t.id = o.id
-RETURNING t.deployed_agent_id, t.session_id, t.id AS turn_id, o.anthropic_session_id
+FROM taken, agent_sessions s
+WHERE t.deployed_agent_id = $1 AND t.id = taken.id
+  AND s.deployed_agent_id = $1 AND s.id = t.session_id
+RETURNING t.deployed_agent_id, t.session_id, t.id AS turn_id, s.anthropic_session_id
 """
 
 
 async def take_a_look(connection: Connection, age: timedelta, limit: int) -> list[Awaiting]:
     """Waiting turns to be compared with the runtime, oldest look first; no replica gets the same."""
-    return [Awaiting(**row) for row in await connection.fetch(_LOOK, age, limit)]
+    taken: list[Awaiting] = []
+    for agent_id, rows in by_agent(await connection.fetch(_OVERDUE, age, limit)):
+        ids = [row["id"] for row in rows]
+        given = await connection.fetch(_LOOK, agent_id, ids, age)
+        taken += [Awaiting(**row) for row in given]
+    return taken
 
 
 _OLDEST_LOOK = """

@@ -9,6 +9,7 @@ A permit that nobody wants any more is forfeit.
 
 import asyncio
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum
@@ -51,6 +52,7 @@ _SHARES = {Need.DOUBT: 1.0, Need.RECOVERY: 0.9, Need.LIVE: 0.6, Need.VIEW: 0.3}
 # creates a minute and organisation. A few are left unused, since requests arrive closer together
 # than their permits were given. A small burst costs a long line of waiters least.
 _LIMITS: dict[Kind, Limit] = {"read": Limit(1180, 100), "create": Limit(295, 45)}
+_UNUSED, _BURST = 0.02, {"read": 1 / 12, "create": 0.15}  # of limits that are not everybody's
 _BLOCK = 6  # while permits are short so many are waited for before PostgreSQL is asked again
 _LONG_LINE = 20  # about a second of all reads: who waits much longer may die with its process first
 _MOST_REST_SECONDS = 1.0
@@ -58,13 +60,28 @@ _WITHOUT_RETRY_AFTER_SECONDS = 1.0
 
 
 class Budget:
-    """Gives permits for the key's requests. Raises what the database raises."""
+    """Gives permits for the key's requests. Raises what the database raises.
 
-    def __init__(self, pool: Pool, *, api_key: str, base_url: str) -> None:
+    `allowed`: requests a minute that the runtime allows this key, where that is not what it allows
+    everybody; the same in all replicas.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        api_key: str,
+        base_url: str,
+        allowed: Mapping[Kind, int | None] | None = None,
+    ) -> None:
         self._pool = pool
         self._key_hash = _hash(api_key, base_url)
+        self._limits = dict(_LIMITS)
+        for kind, per_minute in (allowed or {}).items():
+            if per_minute is not None:
+                self._limits[kind] = _limit(kind, per_minute)
         self._lines = {
-            kind: _Line(pool, self._key_hash, kind, limit) for kind, limit in _LIMITS.items()
+            kind: _Line(pool, self._key_hash, kind, limit) for kind, limit in self._limits.items()
         }
 
     async def take(self, kind: Kind, need: Need) -> None:
@@ -77,12 +94,17 @@ class Budget:
 
     async def empty(self, kind: Kind, retry_after: float | None) -> None:
         """The runtime said 429: nobody makes such a request before then."""
-        limit = _LIMITS[kind]
+        limit = self._limits[kind]
         seconds = retry_after or _WITHOUT_RETRY_AFTER_SECONDS
         # then one may go at once, and the others at the steady rate
         ahead = timedelta(seconds=seconds) + limit.each * (limit.burst - 1)
         async with database.borrow(self._pool) as connection:
             await budgets.empty_for(connection, self._key_hash, kind, ahead)
+
+
+def _limit(kind: Kind, per_minute: int) -> Limit:
+    """Of another size, and the same shape."""
+    return Limit(per_minute - int(per_minute * _UNUSED), max(1, int(per_minute * _BURST[kind])))
 
 
 def _hash(api_key: str, base_url: str) -> bytes:
@@ -110,7 +132,8 @@ class _Line:
 
     @property
     def room(self) -> int:
-        return max(0, _LONG_LINE - sum(map(len, self._waiting.values())))
+        long = max(_LONG_LINE, int(1 / self._limit.each.total_seconds())) if _LONG_LINE else 0
+        return max(0, long - sum(map(len, self._waiting.values())))
 
     async def permit(self, need: Need) -> None:
         mine = _Waiter(need)

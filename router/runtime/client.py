@@ -1,8 +1,9 @@
-"""The runtime's API over the anthropic SDK: two clients, no retries, errors that say what is known.
+"""The runtime's API over the anthropic SDK: no retries, errors that say what is known.
 
 The SDK re-sends a POST whose answer was lost, which can double a turn, so its retries are off and
-every failure is sorted into the tree of `router.errors`. Streams have a client of their own: with
-one for both, a thousand open streams would leave no connection for a Stop.
+every failure is sorted into the tree of `router.errors`. What every turn asks goes past the SDK's models
+(router.runtime.wire). Streams have connections of their own: with one pool for both, a thousand open
+streams would leave none for a Stop.
 
 Reads, of which a stream's opening and each page of a list are one, and creates of sessions wait for
 permits; a send never does (platform.claude.com/docs/en/managed-agents/reference, "Rate limits").
@@ -10,24 +11,22 @@ permits; a send never does (platform.claude.com/docs/en/managed-agents/reference
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from http import HTTPStatus
 from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
-import aiohttp
-import anthropic
 import httpx2
-from anthropic import AsyncAnthropic, AsyncStream, DefaultAioHttpClient
+from anthropic import AsyncAnthropic, DefaultAioHttpClient
 from anthropic.pagination import AsyncBidirectionalPageCursor, AsyncPageCursor
-from anthropic.types.beta.sessions import BetaManagedAgentsStreamSessionEvents
 
-from router.errors import RuntimeAway, RuntimeGone, RuntimeRefused, RuntimeUnclear
-from router.notices import Trouble
+from router.errors import RuntimeAway, RuntimeUnclear
+from router.runtime import wire
 from router.runtime.budget import Budget, Need
+from router.runtime.failures import is_one_too_many, sorted_errors
 from store.budgets import Kind
 
 T = TypeVar("T")
@@ -42,32 +41,6 @@ _PAGE = 1000
 _RECENT = 100
 _INSTALL_TRIES = 3
 _trusted = cache(httpx2.create_ssl_context)  # read once: there are many certificates to parse
-
-# what a refusal says of its cause, the surest first: `error.details.error_code`, `error.type`, status
-_BY_CODE = {
-    "environment_archived": Trouble.ENVIRONMENT_MISSING,
-    "environment_not_found": Trouble.ENVIRONMENT_MISSING,
-    "organization_on_hold": Trouble.BILLING,
-    "contract_spend_limit_reached": Trouble.BILLING,
-    "enforced_spend_limit_reached": Trouble.BILLING,
-    "linked_organization_spend_limit_reached": Trouble.BILLING,
-    "linked_organization_billing_unavailable": Trouble.BILLING,
-}
-_BY_TYPE = {
-    "authentication_error": Trouble.KEY_REFUSED,
-    "permission_error": Trouble.KEY_FORBIDDEN,
-    "billing_error": Trouble.BILLING,
-    "rate_limit_error": Trouble.RUNTIME_LIMITED,
-    "overloaded_error": Trouble.RUNTIME_OVERLOADED,
-}
-_BY_STATUS = {
-    401: Trouble.KEY_REFUSED,
-    402: Trouble.BILLING,
-    403: Trouble.KEY_FORBIDDEN,
-    413: Trouble.TOO_LARGE,
-    429: Trouble.RUNTIME_LIMITED,
-    529: Trouble.RUNTIME_OVERLOADED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +102,7 @@ class Runtime:
         self, *, name: str, model: str, system: str, tools: Sequence[Tool] = ()
     ) -> str:
         """A new agent's id."""
-        with _sorted_errors():
+        with sorted_errors():
             agent = await self._calls.beta.agents.create(
                 name=name,
                 model=model,
@@ -146,13 +119,13 @@ class Runtime:
         changed meanwhile is read again, and RuntimeUnclear after a few times.
         """
         for attempt in range(1, _INSTALL_TRIES + 1):
-            with _sorted_errors():
+            with sorted_errors():
                 agent = await self._calls.beta.agents.retrieve(agent_id)
             there = [t.to_dict(mode="json", warnings=False) for t in agent.tools]
             if any(t["type"] == "custom" and t["name"] == tool["name"] for t in there):
                 return attempt > 1
             try:
-                with _sorted_errors():
+                with sorted_errors():
                     await self._calls.beta.agents.update(
                         agent_id,
                         version=agent.version,
@@ -167,18 +140,18 @@ class Runtime:
 
     async def create_environment(self, *, name: str) -> str:
         """A new cloud environment's id."""
-        with _sorted_errors():
+        with sorted_errors():
             environment = await self._calls.beta.environments.create(name=name)
         return environment.id
 
     async def check_agent(self, agent_id: str) -> None:
         """Raises when the key is wrong or the agent does not exist."""
-        with _sorted_errors():
+        with sorted_errors():
             await self._calls.beta.agents.retrieve(agent_id)
 
     async def check_key(self) -> None:
         """Raises when the runtime cannot be reached or the key is wrong."""
-        with _sorted_errors():
+        with sorted_errors():
             await self._calls.beta.agents.list(limit=1)
 
     # -------------------------------------------------------------- sessions
@@ -192,10 +165,17 @@ class Runtime:
     ) -> str:
         """A new runtime session's id, after `may_create`. RuntimeUnclear: look for its metadata."""
         async with self._limited("create"):
-            session = await self._calls.beta.sessions.create(
-                agent=agent_id, environment_id=environment_id, title=title, metadata=metadata
+            session = await wire.post(
+                self._calls,
+                "/v1/sessions",
+                {
+                    "agent": agent_id,
+                    "environment_id": environment_id,
+                    "title": title,
+                    "metadata": metadata,
+                },
             )
-        return session.id
+        return str(session["id"])
 
     async def find_sessions(
         self, need: Need, *, agent_id: str, since: datetime, metadata: dict[str, str]
@@ -225,28 +205,33 @@ class Runtime:
 
     async def rename_session(self, session_id: str, title: str) -> None:
         """Gives a session another title."""
-        with _sorted_errors():
+        with sorted_errors():
             await self._calls.beta.sessions.update(session_id, title=title)
 
     async def archive_session(self, session_id: str) -> None:
         """Archives a session that is not running; archiving again changes nothing."""
-        with _sorted_errors():
+        with sorted_errors():
             await self._calls.beta.sessions.archive(session_id)
 
     # -------------------------------------------------------------- events
 
     async def send(self, session_id: str, events: list[Event]) -> list[Event]:
         """Sends user events in one request; the events as the runtime took them, with ids."""
-        with _sorted_errors():
-            answer = await self._calls.beta.sessions.events.send(session_id, events=events)  # type: ignore[arg-type]  # plain dicts of the documented shape
-        return [e.to_dict(mode="json", warnings=False) for e in answer.data or []]
+        with sorted_errors():
+            answer = await wire.post(self._calls, _events_of(session_id), {"events": events})
+        return answer.get("data") or []
 
     async def history(self, need: Need, session_id: str, since: datetime | None) -> list[Event]:
         """Events in the order in which they were processed, from `since` on, all pages."""
-        pages = self._calls.beta.sessions.events.list(
-            session_id, order="asc", limit=_PAGE, **_from(since)
-        )
-        return [e.to_dict(mode="json", warnings=False) for e in await self._whole(need, pages)]
+        asked: dict[str, Any] = {"order": "asc", "limit": _PAGE, **_from(since)}
+        events: list[Event] = []
+        while True:
+            async with self._read(need):
+                page = await wire.get(self._calls, _events_of(session_id), **asked)
+            events += page.get("data") or []
+            if not (following := page.get("next_page")):
+                return events
+            asked["page"] = following
 
     async def events_page(
         self, need: Need, session_id: str, wanted: PageWanted
@@ -304,21 +289,19 @@ class Runtime:
     @asynccontextmanager
     async def stream(self, need: Need, session_id: str) -> AsyncIterator[AsyncIterator[Event]]:
         """The live tail, open when entered. It may end at any time, and then says nothing more."""
-        async with self._read(need):
-            stream = await self._opened(session_id)
-        with _sorted_errors():
-            try:
-                yield (e.to_dict(mode="json", warnings=False) async for e in stream)
-            finally:
-                await stream.close()
+        async with AsyncExitStack() as stack:
+            async with self._read(need):
+                events = await self._opened(stack, session_id)
+            with sorted_errors():
+                yield events
 
-    async def _opened(self, session_id: str) -> AsyncStream[BetaManagedAgentsStreamSessionEvents]:
+    async def _opened(self, stack: AsyncExitStack, session_id: str) -> AsyncIterator[Event]:
         """A stream may be silent for long once it is open; until then it is a call like others."""
+        path = f"{_events_of(session_id)}/stream"
+        opening = wire.stream(self._streams, path, event_deltas=["agent.message"])
         try:
             async with asyncio.timeout(self.deadline):
-                return await self._streams.beta.sessions.events.stream(
-                    session_id, event_deltas=["agent.message"]
-                )
+                return await stack.enter_async_context(opening)
         except TimeoutError as late:
             raise RuntimeUnclear("the stream was not opened in time") from late
 
@@ -342,10 +325,10 @@ class Runtime:
     async def _limited(self, kind: Kind) -> AsyncIterator[None]:
         """A request that has its permit; when it was one too many, all replicas hear of it."""
         try:
-            with _sorted_errors():
+            with sorted_errors():
                 yield
         except RuntimeAway as away:
-            if self._budget is not None and isinstance(away.__cause__, anthropic.RateLimitError):
+            if self._budget is not None and is_one_too_many(away.__cause__):
                 await self._budget.empty(kind, away.retry_after)
             raise
 
@@ -381,64 +364,10 @@ def _client(
     )
 
 
+def _events_of(session_id: str) -> str:
+    return f"/v1/sessions/{quote(session_id, safe='')}/events"
+
+
 def _from(since: datetime | None) -> dict[str, Any]:
     """A minute earlier than asked: the runtime's history may trail."""
-    return {"created_at_gte": since - timedelta(seconds=60)} if since else {}
-
-
-@contextmanager
-def _sorted_errors() -> Iterator[None]:
-    try:
-        yield
-    except anthropic.APIStatusError as error:
-        raise _by_status(error) from error
-    except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
-        cause = error.__cause__ if isinstance(error, anthropic.APIConnectionError) else error
-        if _never_left(cause):
-            raise RuntimeAway(f"the runtime cannot be reached: {type(cause).__name__}") from error
-        raise RuntimeUnclear(f"the answer was lost: {type(cause).__name__}") from error
-
-
-def _never_left(cause: BaseException | None) -> bool:
-    """True where no connection was made, so that the request cannot have taken effect.
-
-    The SDK's transport says ConnectError also of a connection that broke after the request went out;
-    only aiohttp's own error, which it was made from, tells the two apart.
-    """
-    if isinstance(cause, httpx2.ConnectError):
-        return isinstance(cause.__cause__, aiohttp.ClientConnectorError)
-    return isinstance(cause, (httpx2.ConnectTimeout, httpx2.PoolTimeout))
-
-
-def _by_status(
-    error: anthropic.APIStatusError,
-) -> RuntimeAway | RuntimeUnclear | RuntimeRefused | RuntimeGone:
-    says, trouble = error.api_message or str(error), _trouble(error)
-    wait = _retry_after(error.response)
-    if error.error_code in _BY_CODE:  # a spending limit is a 429 that no waiting helps
-        return RuntimeRefused(says, trouble=trouble)
-    match error.status_code:
-        case 404:
-            return RuntimeGone(says)
-        case 429:
-            return RuntimeAway(says, retry_after=wait, trouble=trouble)
-        case status if status >= 500 or status == 200:  # noqa: PLR2004  # 200: an error frame in a stream
-            return RuntimeUnclear(says, retry_after=wait, trouble=trouble or Trouble.RUNTIME_BROKEN)
-        case 408 | 409:
-            return RuntimeUnclear(says)
-        case _:
-            return RuntimeRefused(says, trouble=trouble)
-
-
-def _trouble(error: anthropic.APIStatusError) -> Trouble | None:
-    """What a person is told of a refusal, where it is not just that it was one."""
-    found = _BY_CODE.get(error.error_code or "") or _BY_TYPE.get(error.type or "")
-    if found is None and "budget" in (error.api_message or ""):
-        # at its budget's cap a session takes no message (docs/budgets "Events accepted at the cap")
-        return Trouble.BUDGET_REACHED if error.status_code == HTTPStatus.BAD_REQUEST else None
-    return found or _BY_STATUS.get(error.status_code)
-
-
-def _retry_after(response: httpx2.Response) -> float | None:
-    value = response.headers.get("retry-after", "")
-    return float(value) if value.replace(".", "", 1).isdigit() else None
+    return {"created_at[gte]": (since - timedelta(seconds=60)).isoformat()} if since else {}

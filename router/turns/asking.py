@@ -236,13 +236,18 @@ async def _tell_who_waits(append: Append, turn: Turn, waits_for: humans.Kind) ->
 
 async def _nobody_waits(append: Append, turn_id: UUID) -> None:
     """The sentence about what is waited for is true no more, and its button does nothing."""
-    first = f"card:waiting:{turn_id}"
+    first = waiting_key(turn_id)
     if await outbox.written(append.connection, append.held.lease, [first]):
         await append.say([_waiting(turn_id, {"card": "waiting", "over": True}, revision=1)])
 
 
+def waiting_key(turn_id: UUID) -> str:
+    """The sentence about what a turn waits for, as an effect."""
+    return f"card:waiting:{turn_id}"
+
+
 def _waiting(turn_id: UUID, body: dict[str, Any], revision: int = 0) -> Effect:
-    key = f"card:waiting:{turn_id}"
+    key = waiting_key(turn_id)
     return Effect(
         f"{key}:r{revision}" if revision else key,
         "update" if revision else "card",

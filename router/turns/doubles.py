@@ -14,7 +14,6 @@ from router.turns.engine import Append, Engine, Holding
 from router.turns.project import Ended
 from store import inputs
 from store.ids import reference_of
-from store.inputs import Input
 from store.turns import Turn
 
 _log = structlog.get_logger(__name__)
@@ -22,12 +21,14 @@ _log = structlog.get_logger(__name__)
 Copies = list[tuple[UUID, str]]
 
 
-async def found(append: Append, ended: Ended, mine: list[Input]) -> Copies:
+def sendings(ended: Ended) -> Copies:
+    """All of ours that were seen to be read, as inputs and events."""
+    return [(UUID(key.partition(".")[0]), event_id) for key, event_id in ended.messages]
+
+
+async def found(append: Append, ended: Ended) -> Copies:
     """The copies among what was seen, as inputs and events; each is found once. Fenced."""
-    if sorted(key for key, _ in ended.messages) == sorted(i.send_key for i in mine):
-        return []
-    seen = [(UUID(key.partition(".")[0]), event_id) for key, event_id in ended.messages]
-    return await inputs.note_copies(append.connection, append.held.lease, seen)
+    return await inputs.note_copies(append.connection, append.held.lease, sendings(ended))
 
 
 def report(engine: Engine, holding: Holding, turn: Turn, copies: Copies) -> None:

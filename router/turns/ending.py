@@ -21,6 +21,7 @@ from router.turns.engine import (
 )
 from router.turns.project import Ended, usage_between
 from store import database, inputs, sessions, turns, usage
+from store.holding import AtEnd, at_end
 from store.ids import reference_of
 from store.inputs import Input
 from store.leases import Ready
@@ -53,23 +54,24 @@ async def finish(  # all that an end is made of
     async with appending(engine, holding) as append:
         used = usage_between(held.usage_snapshot, snapshot) if snapshot else None
         said = replies.Said(ended.text, ended.segments, steps, ended.restarted, ended.interrupted)
-        effects = await replies.write(append, engine, holding, turn, said)
+        there = await _looked(append, turn, said, ended)
+        effects = await replies.write(append, engine, holding, turn, said, there)
+        effects = _with_footer(holding, turn, ended, effects, used)
         if ended.read or not dropped or refused != dropped:
             effects += _troubled(turn, ended)
-        effects = _with_footer(holding, turn, ended, effects, used)
-        effects += [_stopped(turn, stopper, steps)] if ended.interrupted else []
+        effects += _stopped(turn, stopper, steps) if ended.interrupted else []
         effects += [_flushed(i, turn) for i in refused]
-        words = " ".join([ended.text, *(str(i.body.get("text") or "") for i in mine)])
-        await turns.end(append.connection, held.lease, turn.id, _state(ended), ended.reason, words)
-        await usage.add(append.connection, held, turn.id, used)
-        await _end_inputs(append, turn, dropped, refused)
+        await _end_inputs(append, dropped, refused, late=there.late)
+        await turns.complete(append.connection, held, turn.id, _ending(ended, mine), used)
         await sessions.turn_ended(append.connection, held.lease, ended.at, snapshot)
         if ended.reason == "terminated":
             await sessions.forget_runtime(append.connection, held.lease)
-        await asking.close_all(append, turn.id, _over(ended, stopper), ended.answers)
-        doubled = await doubles.found(append, ended, mine)
+        if there.asked or asking.waiting_key(turn.id) in there.written:
+            await asking.close_all(append, turn.id, _over(ended, stopper), ended.answers)
+        doubled = await doubles.found(append, ended) if there.copied else []
         await append.say(effects)
-        again = await append.release(wait=_AFTER_FLUSH_SECONDS if dropped else 0.0)
+        wait = _AFTER_FLUSH_SECONDS if dropped else 0.0
+        again = await append.release(wait=wait, marked=there.marked)
     _log.info(
         "turn.ended",
         session_id=str(held.id),
@@ -82,16 +84,25 @@ async def finish(  # all that an end is made of
     _tell(engine, holding, again=again and not dropped)
 
 
+async def _looked(append: Append, turn: Turn, said: replies.Said, ended: Ended) -> AtEnd:
+    """What there is to be ended, in one look."""
+    keys = [*replies.keys(turn, said.segments), asking.waiting_key(turn.id)]
+    return await at_end(
+        append.connection, append.held.lease, turn.id, keys, doubles.sendings(ended)
+    )
+
+
 async def _end_inputs(
-    append: Append, turn: Turn, dropped: list[Input], refused: list[Input]
+    append: Append, dropped: list[Input], refused: list[Input], *, late: bool
 ) -> None:
-    """What the runtime threw away goes out again, some of it not; all others are done."""
+    """What the runtime threw away goes out again, some of it not; who is `late` is told so."""
     lease = append.held.lease
-    await inputs.refuse(append.connection, lease, [i.id for i in refused])
-    again = [i.id for i in dropped if i not in refused]
-    await inputs.requeue_flushed(append.connection, lease, again)
-    await questions.too_late(append, await inputs.open_inputs(append.connection, lease))
-    await inputs.finish(append.connection, lease, turn.id)
+    if refused:
+        await inputs.refuse(append.connection, lease, [i.id for i in refused])
+    if again := [i.id for i in dropped if i not in refused]:
+        await inputs.requeue_flushed(append.connection, lease, again)
+    if late:
+        await questions.too_late(append, await inputs.open_inputs(append.connection, lease))
 
 
 def _with_footer(
@@ -108,6 +119,12 @@ def _over(ended: Ended, stopper: str | None) -> str:
     if not ended.interrupted:
         return "the turn is over"
     return f"stopped by {stopper}" if stopper else "stopped"
+
+
+def _ending(ended: Ended, mine: list[Input]) -> turns.Ending:
+    """It is found by what was said on both sides."""
+    words = " ".join([ended.text, *(str(i.body.get("text") or "") for i in mine)])
+    return turns.Ending(_state(ended), ended.reason, words)
 
 
 def _state(ended: Ended) -> str:
@@ -140,10 +157,10 @@ async def _stopper(engine: Engine, holding: Holding, turn: Turn) -> str | None:
     return (await engine.conversation.person(held.slack_install_id, user)).name
 
 
-def _stopped(turn: Turn, by: str | None, steps: tuple[Step, ...]) -> Effect:
+def _stopped(turn: Turn, by: str | None, steps: tuple[Step, ...]) -> list[Effect]:
     done = [step.title for step in steps if step.status == "complete"]
     body = Notice(notices.stopped(by, done)).body()
-    return notice(f"notice:{turn.id}:end", body, turn_id=turn.id, ends=True)
+    return [notice(f"notice:{turn.id}:end", body, turn_id=turn.id, ends=True)]
 
 
 async def _find_out(engine: Engine, holding: Holding, turn: Turn | None) -> None:

@@ -134,13 +134,20 @@ class Append:
         await self.say(await busy.gone(self.connection, held.deployed_agent_id, held.id))
 
     async def release(
-        self, *, wait: float = 0.0, failed: bool = False, woken: bool = False
+        self,
+        *,
+        wait: float = 0.0,
+        failed: bool = False,
+        woken: bool = False,
+        marked: bool = True,
     ) -> bool:
         """Hands the session back; True if it wants a worker again after `wait` seconds.
 
-        `woken`: something arrived that this holder has not looked at.
+        `woken`: something arrived that this holder has not looked at. `marked`: messages may show
+        that they wait, as nobody has seen yet that none does.
         """
-        await self.unmark()
+        if marked:
+            await self.unmark()
         return await leases.release(
             self.connection,
             self.held.lease,

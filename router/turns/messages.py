@@ -12,7 +12,7 @@ again, with its interrupt, or makes the next turn where this one has ended meanw
 from datetime import timedelta
 from uuid import UUID
 
-from router import outside
+from router import clock, outside
 from router.errors import RuntimeGone, RuntimeRefused
 from router.ports import Person
 from router.runtime.budget import Need
@@ -21,8 +21,16 @@ from router.turns.engine import Append, Engine, Holding, Released, appending
 from router.turns.project import Ended, Event, Projection
 from router.turns.showing import Showing
 from store import database, inputs, leases, sessions, turns
+from store.holding import Found, begin_turn
+from store.ids import new_id
 from store.inputs import Input
 from store.turns import Turn
+
+_FRESH_SECONDS = 1.0  # as old as what a holder hears from other processes may be
+
+
+class _NotLookedAt(Exception):
+    """Something came meanwhile from somebody else: it is looked at before anything is sent."""
 
 
 class Messages:
@@ -40,13 +48,15 @@ class Messages:
         self._seen = seen
         self._showing = showing
         self._mine: dict[UUID, Input] = {}
+        self._loaded_at = 0.0
         self.turn: Turn | None = None
         self.unsent = False
 
-    async def load(self, connection: database.Connection) -> None:
-        """Reads what a claim finds."""
-        self.turn = await turns.live(connection, self._held.deployed_agent_id, self._held.id)
-        await self._load_inputs(connection)
+    def load(self, found: Found) -> None:
+        """Takes what a claim finds."""
+        self.turn = found.turn
+        self._mine = {i.id: i for i in found.inputs}
+        self._loaded_at = clock.monotonic()
 
     async def _reload(self) -> None:
         async with database.borrow(self._engine.pool) as connection:
@@ -81,7 +91,9 @@ class Messages:
 
     async def catch_up(self, runtime_session: str) -> None:
         """After each attach: settles what was being sent, then sends what waits."""
-        await self._reload()
+        fresh, self._loaded_at = clock.monotonic() < self._loaded_at + _FRESH_SECONDS, 0.0
+        if not fresh:
+            await self._reload()
         if in_doubt := [i for i in self._mine.values() if i.state == "sending"]:
             await self._settle(runtime_session, in_doubt)
             await self._reload()
@@ -112,9 +124,11 @@ class Messages:
 
         Raises Released where nothing waits any more.
         """
-        people, started = await self._take()
+        people, started = await self._taken()
         if started is None:
             raise Released
+        if self.turn is None:
+            self._showing.is_first()
         self.turn, batch = started
         if batch:
             if self._holding.behaviour.stream:
@@ -127,16 +141,44 @@ class Messages:
                 )
             await self._send(runtime_session, batch, people)
 
+    async def _taken(self) -> tuple[dict[str, Person], tuple[Turn, list[Input]] | None]:
+        while True:
+            try:
+                return await self._take()
+            except _NotLookedAt:
+                await self._reload()
+
     async def _take(self) -> tuple[dict[str, Person], tuple[Turn, list[Input]] | None]:
         """Queued → sending for all but guests; the people who speak, and `_start`'s answer."""
         await self._holding.enough_for(self._engine.runtime.deadline)
         people = await self._people()
         async with appending(self._engine, self._holding, progress=False) as append:
             turned = await ending.turn_guests_away(append, list(self._mine.values()), people)
-            started = await self._start(append)
+            started = await self._begun(append, people) or await self._start(append)
         self._mine = {k: i for k, i in self._mine.items() if k not in turned}
         self._mine |= {i.id: i for i in started[1]} if started else {}
         return people, started
+
+    async def _begun(
+        self, append: Append, people: dict[str, Person]
+    ) -> tuple[Turn, list[Input]] | None:
+        """The usual way: no turn is in flight, and something waits for one."""
+        if self.turn is not None:
+            return None
+        limit = timedelta(seconds=self._engine.runtime.deadline)
+        begun = await begin_turn(append.connection, self._held, new_id(), sending.MESSAGES, limit)
+        if begun is not None and self._unknown(begun[1], people):
+            raise _NotLookedAt
+        if any(i.shown_waiting for i in [*self._mine.values(), *(begun[1] if begun else [])]):
+            await append.unmark()
+        return begun
+
+    def _unknown(self, batch: list[Input], people: dict[str, Person]) -> bool:
+        """Whether somebody speaks, since the inputs were read, of whom we do not know who they are."""
+        if self._held.slack_install_id is None:
+            return False
+        theirs = (i for i in batch if not outside.is_from(i.body))
+        return any(str(i.body.get("user")) not in people for i in theirs)
 
     async def _start(self, append: Append) -> tuple[Turn, list[Input]] | None:
         """The turn with its inputs marked `sending`; None, released, when nothing waits any more."""

@@ -14,6 +14,7 @@ from router.ports import Step
 from router.turns.engine import Append, Engine, Holding, ending_of, reply, reply_key
 from router.turns.project import Segment
 from store import outbox, previews
+from store.holding import AtEnd
 from store.outbox import Effect
 from store.previews import Part
 from store.turns import Turn
@@ -33,17 +34,27 @@ class Said:
     interrupted: bool = False
 
 
-async def write(
-    append: Append, engine: Engine, holding: Holding, turn: Turn, said: Said
+async def write(  # all that an answer is made of
+    append: Append,
+    engine: Engine,
+    holding: Holding,
+    turn: Turn,
+    said: Said,
+    there: AtEnd | None = None,
 ) -> list[Effect]:
     """What is to be written of all that was said, in its segments; those written before are left.
 
-    The messages of the preview are taken by this: nothing else is to be done about them.
+    The messages of the preview are taken by this: nothing else is to be done about them. `there`:
+    what was looked at already, under the same fence.
     """
-    segment = await _fresh(append, turn, said.segments)
+    lease = append.held.lease
+    asked = keys(turn, said.segments)
+    written = set(there.written) if there else await outbox.written(append.connection, lease, asked)
+    segment = _fresh(asked, written, said.segments)
     if segment is None:
         return []
-    shown = await previews.settle(append.connection, append.held.lease, turn.id)
+    previewed = there is None or there.previewed
+    shown = await previews.settle(append.connection, lease, turn.id) if previewed else []
     if said.interrupted and shown:
         return stand(turn, shown, said.steps, segment.pause)
     cut = partial(engine.conversation.parts, mentions=holding.behaviour.mentions)
@@ -53,11 +64,14 @@ async def write(
     return _effects(holding, turn, segment, pieces, said.steps)
 
 
-async def _fresh(append: Append, turn: Turn, segments: tuple[Segment, ...]) -> Segment | None:
+def keys(turn: Turn, segments: tuple[Segment, ...]) -> list[str]:
+    """What says of each segment that it was written down: its first part, as an effect."""
+    return [reply_key(turn.id, 0, segment.pause) for segment in segments]
+
+
+def _fresh(asked: list[str], written: set[str], segments: tuple[Segment, ...]) -> Segment | None:
     """What was said since the last pause that was written down, as one segment."""
-    keys = [reply_key(turn.id, 0, segment.pause) for segment in segments]
-    written = await outbox.written(append.connection, append.held.lease, keys)
-    known = max((n for n, key in enumerate(keys) if key in written), default=-1)
+    known = max((n for n, key in enumerate(asked) if key in written), default=-1)
     fresh = segments[known + 1 :]
     if not fresh:
         return None

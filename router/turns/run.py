@@ -18,6 +18,7 @@ looking. An exception here fails this turn visibly, and no other.
 """
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -37,7 +38,7 @@ from router.turns.engine import Engine, Holding, Released
 from router.turns.messages import Messages
 from router.turns.project import Event, Projection
 from router.turns.showing import Showing
-from store import agents, database, inputs, leases
+from store import database, holding, inputs, leases
 from store.agents import Agent
 from store.turns import Turn
 
@@ -61,10 +62,16 @@ _DECISIVE = frozenset(
 
 
 class Runner:
-    """Runs one claimed session until its turn has ended or it must be handed back."""
+    """Runs one claimed session until its turn has ended or it must be handed back.
 
-    def __init__(self, engine: Engine, holding: Holding) -> None:
+    `on_begun` is called, perhaps more than once, when all that is left is to wait for events.
+    """
+
+    def __init__(
+        self, engine: Engine, holding: Holding, on_begun: Callable[[], None] = lambda: None
+    ) -> None:
         self._engine = engine
+        self._on_begun = on_begun
         self._holding = holding
         self._held = holding.held
         self._inbox: asyncio.Queue[Item] = asyncio.Queue()
@@ -146,8 +153,9 @@ class Runner:
 
     async def _load(self) -> Agent:
         async with database.borrow(self._engine.pool) as connection:
-            await self._messages.load(connection)
-            return await agents.get(connection, self._held.deployed_agent_id)
+            found = await holding.found(connection, self._held.lease)
+        self._messages.load(found)
+        return found.agent
 
     # -------------------------------------------------------------- the conversation
 
@@ -190,6 +198,7 @@ class Runner:
                     if isinstance(item, Attached):
                         await self._messages.catch_up(runtime_session)
                     await self._side(runtime_session)
+                    self._on_begun()
                 case Live(event):
                     if not await self._live(event):
                         continue
@@ -236,12 +245,18 @@ class Runner:
     async def _side(self, runtime_session: str) -> None:
         """Decisions and interrupts for the turn; once it is over there is nothing to stop."""
         turn = self._messages.turn
-        if turn is not None and self._messages.ended() is None:
+        if turn is not None and self._messages.ended() is None and await self._any_side(turn):
             await questions.take_replies(self._engine, self._holding, turn)
             askers = {str(i.body.get("user")) for i in self._messages.asked}
             await sending.send_side(
                 self._engine, self._holding, runtime_session, turn.id, self._seen, askers
             )
+
+    async def _any_side(self, turn: Turn) -> bool:
+        async with database.borrow(self._engine.pool) as connection:
+            side = await holding.side(connection, self._held.lease, turn.id)
+        self._holding.looked_at = frozenset(side.queued)
+        return side.waits
 
     async def _advance(self, runtime_session: str) -> bool:
         """Acts on what was seen; True once the session is released."""

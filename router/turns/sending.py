@@ -27,7 +27,7 @@ from router.runtime.budget import Need
 from router.turns import asking, stops
 from router.turns.engine import Engine, Holding, appending, away
 from router.turns.project import Event, Projection, marker, sending_of
-from store import inputs, sessions, turns
+from store import database, holding as holding_of, inputs, sessions, turns
 from store.ids import new_id
 from store.inputs import Input, NewInput
 
@@ -72,9 +72,13 @@ async def deliver(  # all that a send is made of
         seen.see(event)
     theirs = taken[len(events) - len(batch) :]
     pairs = [(i.id, e.get("id")) for i, e in zip(batch, theirs, strict=False)]
-    async with appending(engine, holding) as append:
-        await inputs.mark_sent(append.connection, holding.held.lease, pairs)
-        await asking.confirm(append, batch)
+    if any(i.kind == "decision" for i in batch):
+        async with appending(engine, holding) as append:
+            await inputs.mark_sent(append.connection, holding.held.lease, pairs)
+            await asking.confirm(append, batch)
+        return
+    async with database.borrow(engine.pool) as connection:
+        await holding_of.mark_messages_sent(connection, holding.held.lease, pairs)
 
 
 async def settle(

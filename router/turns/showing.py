@@ -28,6 +28,11 @@ class Showing:
         self._answer = LiveAnswer()
         self._preview: Preview | None = None
         self._task: asyncio.Task[None] | None = None
+        self._is_first = False
+
+    def is_first(self) -> None:
+        """The turn was begun by this holder: nobody else can have shown anything of it."""
+        self._is_first = True
 
     def run_in(self, tasks: asyncio.TaskGroup) -> None:
         """The preview's task is one of these; their end is the end of what it shows."""
@@ -94,4 +99,6 @@ class Showing:
         if self._preview is not None and self._task is not None:
             self._preview.close()
             await self._task
+        if self._is_first and not (self._preview and self._preview.touched):
+            return
         await self._engine.previews.settle(self._held, turn_id)

@@ -10,6 +10,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
+from itertools import islice
 from uuid import UUID, uuid4
 
 import structlog
@@ -24,11 +26,14 @@ from router.turns.project import usage_between
 from router.turns.run import Runner
 from store import database, leases, sessions, usage
 from store.database import Pool
-from store.leases import Lease, LeaseLost, Ready
+from store.leases import Held, Lease, LeaseLost, Ready
 
 _log = structlog.get_logger(__name__)
 
 _MISSES = 2
+_CLAIMS = 20  # at once
+_BEGINNING = 100  # until their streams are open and what waited is sent
+_SWEPT = 100
 _ASK_SECONDS = 5.0  # a line that has gone dead says nothing by itself
 _GONE: tuple[type[Exception], ...] = (LeaseLost, *database.ERRORS)
 _QUIET_BEFORE_DISAGREE = timedelta(seconds=45)
@@ -49,6 +54,9 @@ class Worker:
         self._live: dict[Ready, tuple[Holding, Runner, asyncio.Task[None]]] = {}
         self._seqs: dict[Ready, int] = {}
         self._again: set[Ready] = set()
+        self._look = asyncio.Event()
+        self._beginning: set[Ready] = set()
+        self._more = False
 
     @property
     def live_turns(self) -> int:
@@ -71,7 +79,7 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             loops = [
-                every(timing.sweep, self._sweep, stop),
+                every(timing.sweep, self._sweep, stop, wake=self._look),
                 every(timing.lease / 3, self._renew, stop),
                 every(1.0, self._read_wakes, stop),
                 every(timing.disagree, self._wake_disagreeing, stop),
@@ -93,32 +101,59 @@ class Worker:
         while not stop.said:
             await self._offered.wait()
             self._offered.clear()
-            while self._offers and len(self._live) < self._capacity and not stop.said:
-                one = next(iter(self._offers))
-                del self._offers[one]
-                await self._claim(one)
+            while self._offers and (room := self._room()) > 0 and not stop.said:
+                some = list(islice(self._offers, min(_CLAIMS, room)))
+                for one in some:
+                    del self._offers[one]
+                await self._claim_some([one for one in some if one not in self._live])
+            if self._more:  # the sweep found as many as it asked for
+                self._look.set()
         await clock.sleep(0)  # a task that is cancelled before its first step hands nothing back
         for _, _, task in list(self._live.values()):
             task.cancel()
 
-    async def _claim(self, wanted: Ready) -> None:
-        if wanted in self._live:
-            return
-        asked_at = clock.monotonic()
-        lease = self._engine.timing.lease
-        try:
-            async with database.within(self._leases, lease / 3) as connection:
-                held = await leases.claim(connection, wanted, self._owner, timedelta(seconds=lease))
-        except database.ERRORS as error:
-            _log.warning("claim.failed", error=type(error).__name__)
-            return
-        if held is None:
-            return
-        holding = Holding(held, asked_at + lease)
-        runner = Runner(self._engine, holding)
-        task = self._tasks.create_task(self._guard(wanted, holding, runner))
-        self._live[wanted] = (holding, runner, task)
-        self._seqs[wanted] = held.wake_seq
+    def _room(self) -> int:
+        """How many more may be claimed now: each that begins takes the database's time from the others.
+
+        A thousand that began at once would all wait so long for a connection that none got through.
+        """
+        return min(self._capacity - len(self._live), _BEGINNING - len(self._beginning))
+
+    def _begun(self, one: Ready) -> None:
+        if one in self._beginning:
+            self._beginning.discard(one)
+            self._offered.set()
+
+    async def _claim_some(self, wanted: list[Ready]) -> None:
+        """One by one where there is one: that waits for its row, while several wait for none."""
+        by_agent: defaultdict[UUID, list[UUID]] = defaultdict(list)
+        for one in wanted:
+            by_agent[one.deployed_agent_id].append(one.session_id)
+        for agent_id, ids in by_agent.items():
+            asked_at = clock.monotonic()
+            try:
+                found = await self._claimed(agent_id, ids)
+            except database.ERRORS as error:
+                _log.warning("claim.failed", error=type(error).__name__)
+                continue
+            for held in found:
+                self._run(held, asked_at + self._engine.timing.lease)
+
+    async def _claimed(self, agent_id: UUID, ids: list[UUID]) -> list[Held]:
+        lease = timedelta(seconds=self._engine.timing.lease)
+        async with database.within(self._leases, lease.total_seconds() / 3) as connection:
+            if len(ids) > 1:
+                return await leases.claim_some(connection, agent_id, ids, self._owner, lease)
+            held = await leases.claim(connection, Ready(agent_id, ids[0]), self._owner, lease)
+        return [held] if held is not None else []
+
+    def _run(self, held: Held, expires: float) -> None:
+        holding = Holding(held, expires)
+        runner = Runner(self._engine, holding, partial(self._begun, held.ready))
+        self._beginning.add(held.ready)
+        task = self._tasks.create_task(self._guard(held.ready, holding, runner))
+        self._live[held.ready] = (holding, runner, task)
+        self._seqs[held.ready] = held.wake_seq
 
     async def _guard(self, wanted: Ready, holding: Holding, runner: Runner) -> None:
         """Runs one turn; whatever happens to it, the replica goes on."""
@@ -137,6 +172,7 @@ class Worker:
             _log.exception("turn.abandoned", session_id=str(holding.held.id))
         finally:
             del self._live[wanted]
+            self._beginning.discard(wanted)
             self._seqs.pop(wanted, None)
             if wanted in self._again:
                 self._again.discard(wanted)
@@ -158,11 +194,14 @@ class Worker:
 
         A holder that only waits would die with its process again and again, and pass for poison.
         """
-        free = min(self._capacity - len(self._live), self._engine.runtime.room("read"), 100)
+        free = min(self._capacity - len(self._live), self._engine.runtime.room("read"), _SWEPT)
+        self._more = False
         if free <= 0:
             return
         async with database.borrow(self._engine.pool) as connection:
-            self.offer(await leases.ready(connection, uuid4(), free))
+            found = await leases.ready(connection, uuid4(), free)
+        self._more = len(found) == _SWEPT
+        self.offer(found)
 
     async def _renew(self) -> None:
         by_agent: defaultdict[UUID, list[Ready]] = defaultdict(list)
@@ -241,13 +280,21 @@ class Worker:
 class Wakes:
     """Tells other processes of woken sessions, and hears from them: a hint on its own connection.
 
+    `on_installs` is told of every change of an install, and when one may have been missed.
+
     At most one NOTIFY each 20 ms, never inside an accept's transaction: a commit with a pending
     NOTIFY takes a lock of the whole server.
     """
 
-    def __init__(self, dsn: str, heard: Callable[[list[Ready]], None]) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        heard: Callable[[list[Ready]], None],
+        on_installs: Callable[[], None] = lambda: None,
+    ) -> None:
         self._dsn = dsn
         self._heard = heard
+        self._on_installs = on_installs
         self._outgoing: set[Ready] = set()
 
     def tell(self, ready: list[Ready]) -> None:
@@ -266,6 +313,7 @@ class Wakes:
     async def _session(self, stop: Stop) -> None:
         lost = asyncio.Event()
         connection = await database.listen(self._dsn, self._hear, lost)
+        self._on_installs()
         try:
             asked_at = clock.monotonic()
             while not (stop.said or lost.is_set()):
@@ -280,5 +328,8 @@ class Wakes:
             connection.terminate()
 
     def _hear(self, payload: str) -> None:
+        if payload == database.INSTALLS:
+            self._on_installs()
+            return
         agent_id, _, session_id = payload.partition("/")
         self._heard([Ready(UUID(agent_id), UUID(session_id))])

@@ -21,6 +21,7 @@ Moment = Literal[
     "commit",  # the transaction that it wrote in is about to be committed
     "committed",  # it is durable, and nobody knows it yet
     "unknown",  # it is durable, the answer to COMMIT is lost, and the process lives
+    "lost",  # the same of a call that is a transaction by itself
 ]
 
 
@@ -69,6 +70,9 @@ class _Trap:
             result = await call(*args, **options)
             if mine and self._point.moment == "returned":
                 _die()
+            if mine and self._point.moment == "lost":
+                args[0].terminate()
+                raise asyncpg.ConnectionDoesNotExistError("the answer was lost")
             if mine:
                 self._in_transaction.add(_connection(args[0]))
             return result

@@ -51,8 +51,8 @@ async def durable(fleet: Fleet) -> str:
 
 
 KILLED = {
-    "accept.uncommitted": row("store.sessions:wake_or_create", "commit", "- - - - -"),
-    "accept.unanswered": row("store.sessions:wake_or_create", "committed", "queued - - - -"),
+    "accept.uncommitted": row("store.arrivals:take_in", "called", "- - - - -"),
+    "accept.unanswered": row("store.arrivals:take_in", "returned", "queued - - - -"),
     "accept.answered": row("store.leases:claim", "called", "queued - - - -"),
     "claim.taken": row("store.leases:claim", "returned", "queued - - - -"),
     "create.intended": row("store.sessions:create_started", "committed", "queued creating - - -"),
@@ -60,12 +60,12 @@ KILLED = {
         "router.runtime.client:Runtime.create_session", "returned", "queued creating - - -"
     ),
     "begin.committed": row(
-        "store.inputs:start_sending", "committed", "sending created running - -"
+        "router.turns.messages:begin_turn", "committed", "sending created running - -"
     ),
     "send.unstored": row(
         "router.runtime.client:Runtime.send", "returned", "sending created running - -"
     ),
-    "send.stored": row("store.inputs:mark_sent", "committed", "sent created running - -"),
+    "send.stored": row("store.holding:mark_messages_sent", "returned", "sent created running - -"),
     "stream.intended": row(
         "bot.slack:Slack.start_stream", "called", "sent created running starting -", SLOW
     ),
@@ -78,13 +78,13 @@ KILLED = {
     "stream.rolling": row(
         "bot.slack:Slack.stop_stream", "returned", "sent created running open -", ROLLING
     ),
-    "end.uncommitted": row("store.turns:end", "returned", "sent created running - -"),
+    "end.uncommitted": row("store.turns:complete", "returned", "sent created running - -"),
     "end.releasing": row("store.leases:release", "commit", "sent created running - -"),
-    "end.committed": row("store.turns:end", "committed", "done created completed - pending"),
+    "end.committed": row("store.turns:complete", "committed", "done created completed - pending"),
     "outbox.claimed": row("bot.slack:Slack.post", "called", "done created completed - sending"),
     "outbox.unstored": row("store.outbox:mark_sent", "called", "done created completed - sending"),
     "outbox.between_parts": row(
-        "store.outbox:mark_sent", "committed", "done created completed - sent,pending,pending", LONG
+        "store.outbox:mark_sent", "returned", "done created completed - sent,pending,pending", LONG
     ),
     "finish.stopped": row(
         "bot.slack:Slack.update", "called", "done created completed open sending", SLOW
@@ -189,7 +189,7 @@ async def test_killed_at(fleet: Fleet, name: str):
 
 
 async def test_accept__unknown(fleet: Fleet):
-    first = await fleet.serve(point=Point("store.sessions:wake_or_create", "unknown"))
+    first = await fleet.serve(point=Point("store.arrivals:take_in", "lost"))
     asked = await ask(fleet)
     await answered_once(fleet, asked)
     assert first.code is None

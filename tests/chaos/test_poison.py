@@ -61,6 +61,7 @@ async def test_a_message_at_which_every_process_dies_is_set_aside_and_the_thread
     assert (await here.session())["barren_claims"] == 0
 
 
+@pytest.mark.long
 async def test_one_death_less_costs_the_message_nothing(fleet: Fleet):
     here = fleet.here
     asked = await accepted(fleet, "hello")

@@ -79,6 +79,7 @@ async def test_connections_are_cut_again_and_again(dsn: str, tmp_path: Path):
             await under.accepted(1)
 
 
+@pytest.mark.long
 async def test_connections_that_carry_nothing_any_more(dsn: str, tmp_path: Path):
     async with line_to(dsn) as line, load(dsn, tmp_path, through=line.dsn) as under:
         with line.silent():

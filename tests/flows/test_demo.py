@@ -137,6 +137,7 @@ async def test_once_in_json_and_again_on_the_same_data(commands, data_dir):
         assert len({s["id"] for s in report["sessions"]}) == 13
 
 
+@pytest.mark.long
 async def test_once_fails_where_the_database_does_not_keep_one_session_per_thread(
     commands, connection, dsn
 ):
@@ -152,7 +153,7 @@ async def test_once_fails_where_the_database_does_not_keep_one_session_per_threa
     assert wrong[0].endswith("Threadline said 503, 503, 503, 503")
 
 
-@pytest.mark.parametrize("answers", ["at once", "slowly"])
+@pytest.mark.parametrize("answers", ["at once", pytest.param("slowly", marks=pytest.mark.long)])
 async def test_with_a_real_runtime_no_scene_depends_on_its_words(
     here: World, monkeypatch: pytest.MonkeyPatch, answers: str
 ):

@@ -239,7 +239,7 @@ async def test_a_stop_that_comes_while_another_is_judged_is_judged_too(
     async def late(connection: Connection, lease: Lease, *more: Any) -> list[Input]:
         if not pressed:
             pressed.append(here.slack.users["connect"])
-            await connection.execute(_PRESSED, pressed[0])
+            await connection.execute(_PRESSED, pressed[0], "stop:late")
         return await start_sending(connection, lease, *more)
 
     pressed: list[str] = []
@@ -248,10 +248,11 @@ async def test_a_stop_that_comes_while_another_is_judged_is_judged_too(
         asked = await here.slack.say("ada", "shared", "@threadline hello")
         await eventually(here.runtime.held)
         monkeypatch.setattr(inputs, "start_sending", late)
+        await here.connection.execute(_PRESSED, here.slack.users["connect"], "stop:first")
         await here.slack.say("ada", asked.channel, "one more", thread_ts=asked.ts)
         await eventually(lambda: pressed)
         await here.slack.say("ada", asked.channel, "and one", thread_ts=asked.ts)
-        await eventually(lambda: judged(here, 1))
+        await eventually(lambda: judged(here, 2))
         here.runtime.release()
         await here.answers(asked.channel, asked.ts, 2)
     assert interrupts(here) == 0
@@ -262,7 +263,7 @@ _PRESSED = """
 INSERT INTO session_inputs (id, deployed_agent_id, workspace_id, session_id, kind, body, order_key,
     dedupe_key, revision, state)
 SELECT gen_random_uuid(), t.deployed_agent_id, s.workspace_id, s.id, 'interrupt',
-    jsonb_build_object('turn', t.id, 'user', $1::text), 1, 'stop:late', 0, 'queued'
+    jsonb_build_object('turn', t.id, 'user', $1::text), 1, $2, 0, 'queued'
 FROM agent_turns t JOIN agent_sessions s ON s.id = t.session_id
 """
 

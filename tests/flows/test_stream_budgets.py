@@ -57,6 +57,7 @@ def no_429(here: World) -> None:
         assert all(sum(t <= at < t + 60 for at in found) <= most for t in found), method
 
 
+@pytest.mark.long
 async def test_forty_answers_at_once_in_one_workspace(limited: World):
     async with limited.app(timing=_PATIENT):
         limited.runtime.hold()

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from router import notices
 from router.errors import RuntimeAway, RuntimeGone, RuntimeRefused, RuntimeUnclear
 from router.notices import WORDS, Trouble, about, at_end, words
-from router.runtime import client
+from router.runtime import failures
 from router.turns.project import Projection, marker
 from store.ids import reference_of
 
@@ -253,7 +253,7 @@ def refusal(status: int, error: dict[str, Any]) -> anthropic.APIStatusError:
     ],
 )
 def test_a_status_is_told_as_what_it_means(status: int, kind: type[Exception], trouble: Trouble):
-    sorted_ = client._by_status(refusal(status, {"message": "no"}))
+    sorted_ = failures._by_status(refusal(status, {"message": "no"}))
     assert (type(sorted_), sorted_.trouble) == (kind, trouble)
 
 
@@ -271,10 +271,10 @@ def test_a_status_is_told_as_what_it_means(status: int, kind: type[Exception], t
 def test_a_refusal_that_names_its_cause_is_told_by_it_and_not_waited_for(
     status: int, error: dict[str, Any], trouble: Trouble
 ):
-    sorted_ = client._by_status(refusal(status, error))
+    sorted_ = failures._by_status(refusal(status, error))
     assert (type(sorted_), sorted_.trouble) == (RuntimeRefused, trouble)
 
 
 def test_an_error_frame_in_a_stream_is_told_by_its_type():
-    sorted_ = client._by_status(refusal(200, {"type": "overloaded_error"}))
+    sorted_ = failures._by_status(refusal(200, {"type": "overloaded_error"}))
     assert (type(sorted_), sorted_.trouble) == (RuntimeUnclear, Trouble.RUNTIME_OVERLOADED)
