@@ -37,8 +37,8 @@ test-long: $(VENV)/.dev ## run the tests that take minutes, and tests/flows as t
 	$(BIN)/pytest -m long
 	$(BIN)/pytest -n 2 -m "not long" --as-tenant tests/flows
 
-bench: $(VENV)/.dev ## measure and print: streaming, growth of indexes, re-attachment, approvals, tenancy, viewers, the API; QUICK=1 is small
-	@for workload in streaming growth reattach approvals tenancy sse api; do \
+bench: $(VENV)/.dev ## measure and print ratios and what they cost; QUICK=1 is small
+	@for workload in ack latency turns through live backlog sizes api streaming growth reattach approvals tenancy sse; do \
 	    QUICK=$(QUICK) $(BIN)/python -m tests.bench.$$workload || exit 1; \
 	done
 
