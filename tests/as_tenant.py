@@ -60,9 +60,9 @@ def enforce(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on every pool opened by `store.database` is of tenants; EXEMPT alone are not."""
     opened = database.open_pool
 
-    async def open_pool(dsn: str, *, size: int) -> Pool:
+    async def open_pool(dsn: str, **options: Any) -> Pool:
         await grant(dsn)
-        pool: Any = await opened(dsn, size=size)
+        pool: Any = await opened(dsn, **options)
         first = pool._init
 
         async def init(connection: Connection) -> None:
