@@ -52,14 +52,17 @@ _NOTIFY_SECONDS = 2.0
 _STATEMENTS = 500
 
 
-async def connect(dsn: str, seconds: float = _COMMAND_SECONDS) -> asyncpg.Connection[Record]:
+async def connect(
+    dsn: str, seconds: float = _COMMAND_SECONDS, *, name: str = "threadline"
+) -> asyncpg.Connection[Record]:
     """One connection with the settings that every connection of ours has.
 
-    No statement waits longer than `seconds` for a server that does not answer.
+    No statement waits longer than `seconds` for a server that does not answer. `name` is what the
+    server's list of connections shows.
     """
     connection = await asyncpg.connect(
         dsn,
-        server_settings=_SERVER_SETTINGS,
+        server_settings=_SERVER_SETTINGS | {"application_name": name},
         timeout=_CONNECT_SECONDS,
         command_timeout=seconds,
     )
@@ -240,7 +243,7 @@ async def listen(dsn: str, on_payload: Callable[[str], None], lost: asyncio.Even
 
     A line that has gone dead ends nothing: whoever listens asks now and then (see `notify`).
     """
-    connection = await connect(dsn, _NOTIFY_SECONDS)
+    connection = await connect(dsn, _NOTIFY_SECONDS, name="threadline listener")
     ours = connection.get_server_pid()
 
     def heard(_connection: object, sender: int, _channel: str, payload: object) -> None:

@@ -66,7 +66,7 @@ async def terminating(dsn: str, under: Load) -> AsyncIterator[list[int]]:
 _TERMINATE = """
 SELECT pid, pg_terminate_backend(pid) FROM (
     SELECT pid FROM pg_stat_activity
-    WHERE application_name = 'threadline' AND datname = current_database() AND pid <> $1
+    WHERE application_name LIKE 'threadline%' AND datname = current_database() AND pid <> $1
     ORDER BY random() LIMIT 1
 ) one
 """

@@ -283,6 +283,7 @@ async def two_listeners(fleet: Fleet, but: Sequence[int] = ()) -> list[int]:
     async def found() -> list[int]:
         rows = await fleet.here.rows(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = 'threadline listener'"
             " AND (query LIKE 'LISTEN %' OR query LIKE 'SELECT pg_notify(%')"
         )
         pids = [row["pid"] for row in rows if row["pid"] not in but]

@@ -152,14 +152,18 @@ async def test_a_rename_that_meets_any_fault(here: World):
             await here.slack.rename("ada", talk.asked.channel, talk.asked.ts, f"About {kind}")
         await all_struck(here, talks)
         await all_go_on(here, talks)
-        titles = {s["id"]: s["title"] for s in here.runtime.sessions()}
+        took = {"drop_after", "stall", "late_effect", "status_lag"}
+        await eventually(lambda: _retitled(here, talks) == took)
     rows = await here.rows("SELECT slack_thread_ts, title FROM agent_sessions")
     ours = {row["slack_thread_ts"]: row["title"] for row in rows}
     assert {kind: ours[talk.asked.ts] for kind, talk in talks.items()} == {
         kind: f"About {kind}" for kind in talks
     }
-    took = {kind for kind, talk in talks.items() if titles[talk.session] == f"About {kind}"}
-    assert took == {"drop_after", "stall", "late_effect", "status_lag"}
+
+
+def _retitled(here: World, talks: dict[str, Talk]) -> set[str]:
+    titles = {s["id"]: s["title"] for s in here.runtime.sessions()}
+    return {kind for kind, talk in talks.items() if titles[talk.session] == f"About {kind}"}
 
 
 async def test_an_archive_that_meets_any_fault(here: World):
