@@ -75,15 +75,23 @@ class SlackConversation:
         """An install's, as far as there are permits: without any it rests, and no other one does."""
         wanted = self._wanted[install_id]
         for thread in sorted(wanted, key=lambda thread: wanted[thread][0] == "processing"):
-            if not await self._budgets.take(install_id, _SET_STATUS):
+            if not await self._may_show(install_id):
                 self._none_until[install_id] = clock.monotonic() + _NO_PERMIT_SECONDS
                 return
             newest = wanted.pop(thread, None)  # somebody else may have shown it meanwhile
             if newest is not None:
                 tasks.create_task(self._in_turn(thread, newest))
-        if not wanted:
-            self._wanted.pop(install_id, None)
+        if not self._wanted[install_id]:
+            del self._wanted[install_id]
         self._none_until.pop(install_id, None)
+
+    async def _may_show(self, install_id: UUID) -> bool:
+        """Without the database there is no permit: what is wanted stays so, and a stop goes on."""
+        try:
+            return await self._budgets.take(install_id, _SET_STATUS)
+        except database.ERRORS as error:
+            _log.warning("status.later", error=f"{type(error).__name__}: {error}")
+            return False
 
     async def _in_turn(self, thread: Thread, newest: tuple[Status, str | None]) -> None:
         """A thread's statuses reach Slack one after the other, or a late one would stay the last."""
