@@ -15,9 +15,8 @@ _SLACK_WAITS_SECONDS = 3.0
 _LIMIT_MB = 12.0
 
 
-@pytest.mark.parametrize(
-    "silent", [pytest.param(False, marks=pytest.mark.long), True], ids=["down", "silent"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("silent", [False, True], ids=["down", "silent"])
 async def test_memory_is_bounded_while_there_is_no_database(tmp_path: Path, silent: bool):  # noqa: FBT001  # a case
     async with flooded(tmp_path, silent=silent) as flood:
         await flood.pour(4.0, _PER_SECOND)  # caches, pools and buffers find their size

@@ -61,6 +61,7 @@ async def commands(data_dir: Path, tmp_path: Path) -> AsyncIterator[Processes]:
 # ------------------------------------------------------------------ --once
 
 
+@pytest.mark.long
 async def test_once_plays_a_conversation_shows_it_and_exits_0(commands):
     result = await commands.run("demo", "--once", **_FOREIGN)
     assert (result.code, result.stderr) == (0, "")

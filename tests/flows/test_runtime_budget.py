@@ -61,6 +61,7 @@ async def leased(here: World) -> int:
     return int(row["count"])
 
 
+@pytest.mark.long
 async def test_turns_of_a_lost_replica_are_attached_again_as_fast_as_the_budget_allows(
     paced: World,
 ):

@@ -52,10 +52,15 @@ async def answered_once(here: World, asked: Message) -> None:
     assert turn["state"] == "completed"
 
 
+def long(*cases: str) -> list[Any]:
+    """Cases for `make test-long`: they differ from the others in little."""
+    return [pytest.param(case, marks=pytest.mark.long) for case in cases]
+
+
 @pytest.mark.parametrize("route", ["sessions.create", "events.send"])
 @pytest.mark.parametrize(
     "kind",
-    ["drop_after", "drop_before", "rate_limit", "overloaded", "server_error", "unavailable"],
+    ["drop_after", "drop_before", "rate_limit", *long("overloaded", "server_error", "unavailable")],
 )
 async def test_a_call_that_fails_is_made_up_for_once(here: World, kind: Any, route: str):
     fault = here.runtime.fault(kind, route=route)

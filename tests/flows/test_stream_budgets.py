@@ -183,6 +183,7 @@ async def no_reaction(here: World, method: str, burst: int, each: float) -> None
     await here.connection.execute(_NO_PERMIT_FOR, method, spent)
 
 
+@pytest.mark.long
 async def test_after_a_429_no_reaction_is_tried_before_slack_allows_it(here: World):
     here.slack.fault("ratelimit", method=ADD, retry_after=2)
     async with here.app():
