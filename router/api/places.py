@@ -8,7 +8,7 @@ So a place says, for the runtime's events and for ours apart:
   at     the newest time among those delivered
   since  a time, not more than a window before that (60 s; 30 s for ours): all from before it were
          delivered
-  ids    short hashes of those delivered from then on
+  ids    short hashes of those delivered from then on, and their times
   queued hashes of the runtime's that were delivered as queued, and not yet as processed
 
 From `since` on is read again, and what has a hash there is left out. What the runtime shows more than a
@@ -31,11 +31,12 @@ from uuid import UUID
 RUNTIME_WINDOW = 60_000_000
 OUR_WINDOW = 30_000_000  # no transaction of ours lasts so long (`database.borrow`)
 MOST = 160
-MOST_TEXT = 4_000
+MOST_TEXT = 5_000
 _MOST_QUEUED = 32
 
-_VERSION = 1
+_VERSION = 2
 _HASH = 6
+_AGE = 4
 _CHECK = 8
 _LANE = 8 + 4 + 1 + 1
 
@@ -69,7 +70,7 @@ class Lane:
 
     at: int = 0
     since: int = 0
-    ids: frozenset[bytes] = frozenset()
+    ids: dict[bytes, int] = field(default_factory=dict)
     queued: frozenset[bytes] = frozenset()
 
 
@@ -112,15 +113,19 @@ def _checksum(session_id: UUID, raw: bytes) -> bytes:
 def _packed(lane: Lane) -> bytes:
     head = lane.at.to_bytes(8) + (lane.at - lane.since).to_bytes(4)
     head += bytes([len(lane.ids), len(lane.queued)])
-    return head + b"".join(sorted(lane.ids)) + b"".join(sorted(lane.queued))
+    ids = (key + (lane.at - at).to_bytes(_AGE) for key, at in sorted(lane.ids.items()))
+    return head + b"".join(ids) + b"".join(sorted(lane.queued))
 
 
 def _unpacked(raw: bytes) -> tuple[Lane, bytes]:
     at = int.from_bytes(raw[:8])
-    middle = _LANE + raw[12] * _HASH
+    middle = _LANE + raw[12] * (_HASH + _AGE)
     end = middle + raw[13] * _HASH
-    hashes = [raw[i : i + _HASH] for i in range(_LANE, end, _HASH)]
-    ids, queued = frozenset(hashes[: raw[12]]), frozenset(hashes[raw[12] :])
+    ids = {
+        raw[i : i + _HASH]: at - int.from_bytes(raw[i + _HASH : i + _HASH + _AGE])
+        for i in range(_LANE, middle, _HASH + _AGE)
+    }
+    queued = frozenset(raw[i : i + _HASH] for i in range(middle, end, _HASH))
     return Lane(at, at - int.from_bytes(raw[8:12]), ids, queued), raw[end:]
 
 
@@ -130,8 +135,7 @@ class _Track:
     def __init__(self, lane: Lane, window: int) -> None:
         self._window = window
         self.at, self.since = lane.at, lane.since
-        # of an old place the times are not known: as late as they may be, so that none goes early
-        self._timed = dict.fromkeys(lane.ids, lane.at)
+        self._timed = dict(lane.ids)
         self._queued = dict.fromkeys(lane.queued)
 
     def knows(self, mark: Mark) -> bool:
@@ -149,7 +153,8 @@ class _Track:
             return
         if mark.twin is not None:
             self._queued.pop(mark.twin, None)
-        self._timed[mark.key] = mark.at
+        if mark.at >= self.since:
+            self._timed[mark.key] = mark.at
         self.at = max(self.at, mark.at)
         self._forget(max(self.since, self.at - self._window))
 
@@ -162,7 +167,7 @@ class _Track:
             self._timed = dict(kept[-MOST:])
 
     def lane(self) -> Lane:
-        return Lane(self.at, self.since, frozenset(self._timed), frozenset(self._queued))
+        return Lane(self.at, self.since, dict(self._timed), frozenset(self._queued))
 
 
 class Delivered:

@@ -33,15 +33,15 @@ def reread(delivered: Delivered) -> Delivered:
     return Delivered(Place.read(delivered.place().written(SESSION), SESSION))
 
 
-_ids = st.frozensets(st.binary(min_size=6, max_size=6), max_size=200)
+_hashes = st.binary(min_size=6, max_size=6)
 
 
 @st.composite
 def lanes(draw: st.DrawFn) -> Lane:
     at = draw(st.integers(0, 2**63))
     since = draw(st.integers(max(0, at - RUNTIME_WINDOW), at))
-    ids = draw(_ids)
-    return Lane(at, since, ids, draw(_ids) - ids)
+    ids = draw(st.dictionaries(_hashes, st.integers(since, at), max_size=200))
+    return Lane(at, since, ids, draw(st.frozensets(_hashes, max_size=200)) - ids.keys())
 
 
 @given(st.builds(Place, lanes(), lanes(), st.booleans()))
@@ -155,3 +155,13 @@ def test_an_end_is_part_of_the_place():
     delivered = Delivered(Place())
     delivered.add(mark("row", NOW, ours=True), last=True)
     assert Place.read(delivered.place().written(SESSION), SESSION).ended
+
+
+def test_a_full_place_forgets_one_by_one_after_it_was_read_again():
+    delivered = Delivered(Place())
+    for number in range(MOST):
+        delivered.add(mark(f"event {number}", NOW + 10 * number))
+    there = reread(delivered)
+    there.add(mark("next", NOW + 10 * MOST))
+    assert there.knows(mark(f"event {MOST - 1}", None)), "it is known as processed"
+    assert not there.knows(mark("late", NOW + 10 * MOST - 15)), "nobody was given that"
