@@ -113,7 +113,7 @@ def _checksum(session_id: UUID, raw: bytes) -> bytes:
 def _packed(lane: Lane) -> bytes:
     head = lane.at.to_bytes(8) + (lane.at - lane.since).to_bytes(4)
     head += bytes([len(lane.ids), len(lane.queued)])
-    ids = (key + (lane.at - at).to_bytes(_AGE) for key, at in sorted(lane.ids.items()))
+    ids = (key + (lane.at - at).to_bytes(_AGE) for key, at in lane.ids.items())
     return head + b"".join(ids) + b"".join(sorted(lane.queued))
 
 
