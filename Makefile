@@ -8,6 +8,8 @@ LOG := $(VENV)/pip.log
 # Being on the PATH is not enough: version managers leave shims there that only fail.
 PYTHONS := python3.14 python3.13 python3.12 python3.11 python3
 
+# What is compiled once need not be compiled by each of the many processes that tests start.
+unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
@@ -22,8 +24,11 @@ help: ## list the targets
 demo: $(VENV)/.runtime ## run everything on this machine; ONCE=1 drives one scripted conversation and exits
 	@$(BIN)/threadline demo$(if $(filter-out 0,$(ONCE)), --once)
 
-test: check ## check, then run every test but the long ones
-	$(BIN)/pytest -n 3 -m "not long" --ignore tests/browser
+# mypy has one processor; the other compiles the tests meanwhile, which each worker would do for itself.
+# Most tests wait most of the time, so that there is room for more workers than processors.
+test: $(VENV)/.dev ## check, then run every test but the long ones
+	@$(BIN)/pytest --collect-only -m "not long" >/dev/null 2>&1 & $(MAKE) --no-print-directory check && wait
+	$(BIN)/pytest -n 4 -m "not long" --hypothesis-profile quick --ignore tests/browser
 	$(BIN)/pytest -n 2 -m "not long" tests/browser
 
 check: $(VENV)/.dev ## formatting, lint, types, layers, declared dependencies
@@ -35,12 +40,11 @@ check: $(VENV)/.dev ## formatting, lint, types, layers, declared dependencies
 
 test-long: $(VENV)/.dev ## run the tests that take minutes, and tests/flows as the tenant role
 	$(BIN)/pytest -m long
+	$(BIN)/pytest -n 2 -m "not long" tests/unit
 	$(BIN)/pytest -n 2 -m "not long" --as-tenant tests/flows
 
-bench: $(VENV)/.dev ## measure and print ratios and what they cost; QUICK=1 is small
-	@for workload in ack latency turns through live backlog sizes api streaming growth reattach approvals tenancy sse; do \
-	    QUICK=$(QUICK) $(BIN)/python -m tests.bench.$$workload || exit 1; \
-	done
+bench: $(VENV)/.dev ## measure everything beside its goal in ten minutes; QUICK=1 is short, FULL=1 large, ALL=1 all there is
+	@$(BIN)/python -m tests.bench
 
 soak: $(VENV)/.dev ## kill replicas at random while many people talk, for MINUTES (10); 1 if anything is lost
 	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),10)

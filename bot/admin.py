@@ -5,19 +5,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from bot import places
 from router.behaviour import AgentSettings
 from router.errors import ConfigurationError, RuntimeFailure
-from router.runtime.client import Runtime
 from router.settings import Settings
 from router.tools import TOOLS
 from store import agents, database, installs, keys, members
 from store.agents import Agent
 from store.database import Connection
 from store.installs import Install
+
+if TYPE_CHECKING:
+    from router.runtime.client import Runtime
 
 ROLES = ("viewer", "member", "admin", "owner")
 _INVITE = (
@@ -280,8 +282,11 @@ async def _install_tools(settings: Settings, runtime_agent: str) -> list[str]:
         await runtime.close()
 
 
-def runtime_of(settings: Settings) -> Runtime:
+def runtime_of(settings: Settings) -> "Runtime":
     """A client for a few calls."""
+    # The SDK takes seconds to load, and most commands need no runtime.
+    from router.runtime.client import Runtime  # noqa: PLC0415
+
     if settings.anthropic_api_key is None:
         raise ConfigurationError("set ANTHROPIC_API_KEY (the key of the agent runtime)")
     return Runtime(

@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 from aiohttp import web
 
+from bot import process
 from bot.budget import Budgets
 from bot.conversation import SlackConversation
 from bot.delivery import Deliverer
@@ -53,7 +54,7 @@ from store.leases import Ready
 
 _log = structlog.get_logger(__name__)
 
-ROLES = frozenset({"ingress", "worker", "delivery", "api"})
+ROLES = process.ROLES
 _ACK_CONNECTIONS = 8
 _WORK_CONNECTIONS = 14
 _LEASE_CONNECTIONS = 2

@@ -1,8 +1,11 @@
-"""The `threadline` command. Exit codes: 0 done, 1 a check failed, 2 usage or configuration."""
+"""The `threadline` command. Exit codes: 0 done, 1 a check failed, 2 usage or configuration.
+
+A command imports what it alone needs when it runs: with the runtime's SDK and Slack's all of it takes
+seconds to load, and `migrate` needs neither.
+"""
 
 import json
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,13 +13,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bot import admin, app as composition, cli_demo, cli_keys, demo, doctor, places, process
-from bot.local import LocalSlack
-from bot.local.settings import Options
-from bot.process import run
+from bot import admin, cli_keys, places, process
+from bot.process import ROLES, run
 from router import logs
 from router.errors import ConfigurationError
-from router.runtime.local import LocalRuntime
 from router.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -70,7 +70,7 @@ def serve(
     *,
     port: Port = None,
     roles: Annotated[str, typer.Option(help="Which of api,ingress,worker,delivery.")] = ",".join(
-        sorted(composition.ROLES)
+        sorted(ROLES)
     ),
     data_dir: DataDir = None,
     workspace: Annotated[str, typer.Option(help="Where SLACK_BOT_TOKEN is installed.")] = "default",
@@ -82,14 +82,16 @@ def serve(
     if port is not None:
         settings = settings.model_copy(update={"port": port})
     wanted = frozenset(filter(None, roles.split(",")))
-    if not wanted or not wanted <= composition.ROLES:
-        raise ConfigurationError(f"--roles takes {', '.join(sorted(composition.ROLES))}")
+    if not wanted or not wanted <= ROLES:
+        raise ConfigurationError(f"--roles takes {', '.join(sorted(ROLES))}")
     run(_serve(settings, wanted, data_dir, workspace))
 
 
 async def _serve(
     settings: Settings, roles: frozenset[str], data_dir: Path | None, workspace: str
 ) -> None:
+    from bot import app as composition
+
     if lacking := places.missing(settings, data_dir) + composition.missing(settings, roles):
         raise ConfigurationError.to_set(lacking)
     stop = process.stop_on_signals()
@@ -117,34 +119,26 @@ def local(
     _settings()
     if data_dir is not None:
         data_dir.mkdir(parents=True, exist_ok=True)
-    run(_local(what, port or 0, data_dir, request_url))
+    from bot import standins
+
+    run(standins.serve(what, port or 0, data_dir, request_url))
 
 
-async def _local(what: str, port: int, data_dir: Path | None, request_url: str | None) -> None:
-    stop = process.stop_on_signals()
-    data = data_dir / f"{what}.sqlite3" if data_dir else None
-    async with AsyncExitStack() as stack:
-        try:
-            if what == "runtime":
-                runtime = await stack.enter_async_context(LocalRuntime(port=port, data=data))
-                told = {"url": runtime.url}
-            else:
-                options = demo.as_the_manifest_says() | Options(request_url=request_url)
-                slack = await stack.enter_async_context(LocalSlack(port=port, data=data, **options))
-                told = {
-                    "url": slack.url,
-                    "api_url": slack.api_url,
-                    "bot_token": slack.bot_token,
-                    "app_token": slack.app_token,
-                    "signing_secret": slack.signing_secret,
-                }
-        except OSError as error:
-            raise ConfigurationError(f"cannot listen on port {port} ({error.strerror})") from error
-        process.ready(**told)
-        await process.until(stop)
+@command.command()
+def demo(
+    *,
+    once: Annotated[bool, typer.Option(help="Play one scripted conversation and exit.")] = False,
+    use: Annotated[str, typer.Option(help="What is real: slack,runtime,database.")] = "",
+    data_dir: Annotated[Path | None, typer.Option(help="Where to keep the demo's data.")] = None,
+    open_: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in a browser, if there is one.")
+    ] = True,
+    json_: Json = False,
+) -> None:
+    """Run everything on this machine, with no account anywhere."""
+    from bot import cli_demo
 
-
-command.command("demo")(cli_demo.demo)
+    cli_demo.demo(once=once, use=use, data_dir=data_dir, opens=open_, as_json=json_)
 
 
 # ------------------------------------------------------------------ administration
@@ -270,6 +264,8 @@ def agents_list(*, data_dir: DataDir = None, json_: Json = False) -> None:
 @command.command("doctor")
 def doctor_(*, data_dir: DataDir = None, json_: Json = False) -> None:
     """Check configuration, database, Slack and the runtime; say how to mend what is wrong."""
+    from bot import doctor
+
     findings = run(doctor.examine(_settings(), data_dir))
     if json_:
         typer.echo(json.dumps([f.row() for f in findings]))

@@ -1,4 +1,4 @@
-"""`threadline demo` as it is typed and as it prints."""
+"""`threadline demo`: what it makes of its options, and what it prints."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -29,17 +28,8 @@ class _Output(Enum):
     JSON = 3
 
 
-def demo(
-    *,
-    once: Annotated[bool, typer.Option(help="Play one scripted conversation and exit.")] = False,
-    use: Annotated[str, typer.Option(help="What is real: slack,runtime,database.")] = "",
-    data_dir: Annotated[Path | None, typer.Option(help="Where to keep the demo's data.")] = None,
-    open_: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the page in a browser, if there is one.")
-    ] = True,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Run everything on this machine, with no account anywhere."""
+def demo(*, once: bool, use: str, data_dir: Path | None, opens: bool, as_json: bool) -> None:
+    """Does what the command's options say; ends with SystemExit after one conversation."""
     used = frozenset(filter(None, use.split(",")))
     if not used <= set(stage.USABLE):
         raise ConfigurationError(f"--use takes {', '.join(stage.USABLE)}")
@@ -49,9 +39,9 @@ def demo(
     logs.configure(level="WARNING", style="console")
     if once:
         report = process.run(_once(real, data_dir, used))
-        _show_report(report, as_json=json_)
+        _show_report(report, as_json=as_json)
         raise SystemExit(1 if report.wrong else 0)
-    output = _Output.JSON if json_ else _Output.AND_PAGE if open_ else _Output.TEXT
+    output = _Output.JSON if as_json else _Output.AND_PAGE if opens else _Output.TEXT
     process.run(_until_stopped(real, data_dir or default_data_dir(), used, port, output))
 
 

@@ -17,10 +17,10 @@ from bot.app import ROLES, App, CannotListen, Config, missing, running
 from bot.behind import Behind, LocalView, RealView, View
 from bot.local import LocalSlack, seed
 from bot.local.settings import Options
-from bot.manifest import EVENT_SCOPES, REQUIRED_SCOPES
 from bot.replicas import Replicas
 from bot.signin.routes import PATH, SignIn
 from bot.signin.sessions import LocalSessions
+from bot.standins import as_the_manifest_says
 from router import clock
 from router.errors import ConfigurationError
 from router.runtime.budget import Budget
@@ -200,11 +200,6 @@ class Narrator:
 
     def _key(self, message: dict[str, Any]) -> tuple[str, str, str]:
         return (message["channel"], message["ts"], message["text"])
-
-
-def as_the_manifest_says() -> Options:
-    """A local workspace that grants the app what manifest.yml asks for."""
-    return Options(scopes=REQUIRED_SCOPES, subscriptions=frozenset(EVENT_SCOPES))
 
 
 async def _local_slack(stack: AsyncExitStack, data_dir: Path) -> LocalSlack:

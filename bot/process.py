@@ -17,6 +17,9 @@ from store.migrate import MigrationError
 
 T = TypeVar("T")
 
+ROLES = frozenset({"ingress", "worker", "delivery", "api"})
+"""What a process of `serve` may do of the whole."""
+
 _OURS = (ConfigurationError, EmbeddedPostgresError, MigrationError)
 _TELL_SECONDS = 0.3
 _FOR_EVER = 86_400.0

@@ -4,10 +4,13 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
+from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from store.embedded import embedded_postgres, temporary_data_dir
 from store.migrate import migrate
@@ -38,6 +41,9 @@ _FOREIGN = {
     "HTTPS_PROXY",
 }
 
+# For `make test`, each of whose runs draws other examples; `make test-long` draws the usual hundred.
+settings.register_profile("quick", max_examples=35)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -51,6 +57,22 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.upper() in _FOREIGN or name.startswith("THREADLINE_"):
             del os.environ[name]
+
+
+class _OneByOne(LoadScopeScheduling):  # type: ignore[misc]  # xdist says nothing of its types
+    """One test after another to whoever is free, so that no worker is left with a long line.
+
+    The tests of plans go to one worker: to fill the database that they share takes long. (`--dist
+    loadgroup` finds no group with pytest 9.2, which keeps a test's id to itself.)
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "plans" if nodeid.startswith("tests/store/test_plans") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return _OneByOne(config, log) if config.getvalue("dist") == "load" else None
 
 
 @pytest.fixture(scope="session")

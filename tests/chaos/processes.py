@@ -107,11 +107,12 @@ class Process:
         return said
 
     def _first_line(self) -> str:
-        """Empty until it is whole."""
-        if self.code is not None:
+        """Empty until it is whole; it may be all that is left of a process."""
+        is_over = self.code is not None
+        first, end, _ = self.stdout.partition("\n")
+        if is_over and not end:
             self.stopped_on_purpose = True  # told here, not once more at the end
             raise EndedTooSoon(self)
-        first, end, _ = self.stdout.partition("\n")
         return first if end else ""
 
     async def ended(self, timeout: float = _STOP_SECONDS) -> int:

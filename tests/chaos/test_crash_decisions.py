@@ -10,6 +10,7 @@ import pytest
 
 from bot.local import Pressed
 from bot.local.model import Message
+from tests.cases import few_of
 from tests.chaos.crashes import ask, attempts_are_over, dead, requests_are_over, row
 from tests.chaos.processes import Fleet, Process
 from tests.flows.people import awaits_people, confirmations
@@ -160,7 +161,11 @@ async def test_killed_while_asking_at(fleet: Fleet, name: str):
     await decided_once(fleet, asked)
 
 
-@pytest.mark.parametrize("name", list(PRESSED))
+# as in test_crash_points
+_TYPICAL = ("decide.uncommitted", "decide.committed", "confirm.unstored", "answer.unstored")
+
+
+@pytest.mark.parametrize("name", few_of(list(PRESSED), _TYPICAL))
 async def test_killed_after_a_press_at(fleet: Fleet, name: str):
     doomed = KILLED[name]
     first = await fleet.serve(point=doomed.point)

@@ -25,7 +25,11 @@ from tests.support import eventually
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
+@pytest.mark.parametrize(
+    "how",
+    [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGQUIT],
+    ids=["fast", "immediate"],
+)
 async def test_restarted_under_load(tmp_path: Path, how: signal.Signals):
     async with server() as postgres:
         await migrate(postgres.dsn)

@@ -47,7 +47,7 @@ async def here(dsn: str) -> AsyncIterator[World]:
 @pytest.mark.timeout(300)
 async def test_500_cases(here: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     async with fuzzing.furnished(here, monkeypatch, 40) as (on, stock):
-        config = fuzzing.configuration(on, stock, tmp_path, examples=8, whole=False)
+        config = fuzzing.configuration(on, stock, tmp_path, examples=2, whole=False)
         holds(await fuzzing.run(on, config), 500)
 
 

@@ -61,7 +61,6 @@ async def commands(data_dir: Path, tmp_path: Path) -> AsyncIterator[Processes]:
 # ------------------------------------------------------------------ --once
 
 
-@pytest.mark.long
 async def test_once_plays_a_conversation_shows_it_and_exits_0(commands):
     result = await commands.run("demo", "--once", **_FOREIGN)
     assert (result.code, result.stderr) == (0, "")
@@ -114,6 +113,7 @@ def _shows_who_decided_and_what_the_agent_heard(once: str) -> None:
     )
 
 
+@pytest.mark.long  # two more conversations
 async def test_once_in_json_and_again_on_the_same_data(commands, data_dir):
     for _ in range(2):
         result = await commands.run("demo", "--once", "--json", "--data-dir", str(data_dir))

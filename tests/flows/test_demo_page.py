@@ -90,7 +90,9 @@ async def on_a_terminal(argv: list[str], env: dict[str, str]) -> AsyncIterator[T
         os.close(primary)
 
 
-@pytest.mark.parametrize("asked", [True, False], ids=["as usual", "--no-open"])
+@pytest.mark.parametrize(
+    "asked", [True, pytest.param(False, marks=pytest.mark.long)], ids=["as usual", "--no-open"]
+)
 async def test_on_a_terminal_the_page_is_opened_and_its_address_said_first(
     data_dir: Path, tmp_path: Path, *, asked: bool
 ):

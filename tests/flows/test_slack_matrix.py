@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from bot.app import App
 from bot.doctor import examine
+from tests.cases import few_or_all, of_each
 from tests.flows.slack_cases import CALM, STATUS, Cases, refusing, share_a_workspace
 from tests.flows.slack_errors import (
     BAD_BLOCKS,
@@ -77,10 +78,11 @@ async def test_a_post_whose_blocks_slack_does_not_take_loses_no_word(here: World
         assert text.endswith("That is all.")
 
 
+@few_or_all
 async def test_a_post_that_can_never_succeed_is_buried_and_seen_and_the_thread_goes_on(
-    here: World,
+    here: World, most: int
 ):
-    errors = (*CHANNEL, *NEVER, *TOKEN)
+    errors = of_each(most, CHANNEL, NEVER, TOKEN)
     async with here.app(timing=CALM):
         cases = refusing(here, POST, errors)
         await cases.ask("hello")
@@ -125,9 +127,10 @@ async def test_a_look_that_may_succeed_later_is_made_again(here: World, effect: 
     assert cases.each(lambda case: case.calls[POST]) == dict.fromkeys(cases, posts)
 
 
-async def test_a_post_that_can_not_be_looked_for_is_not_made_twice(here: World):
+@few_or_all
+async def test_a_post_that_can_not_be_looked_for_is_not_made_twice(here: World, most: int):
     """Nobody may look whether it is there: it is buried, and operators hear of it."""
-    errors = (*READ, *NEVER, *TOKEN)
+    errors = of_each(most, READ, NEVER, TOKEN)
     async with here.app(timing=CALM):
         cases = refusing(here, LIST, errors)
         for case in cases.values():
@@ -167,9 +170,11 @@ def ways(cases: Cases) -> dict[str, tuple[int, int, str | None]]:
     )
 
 
-async def test_an_answer_that_can_not_begin_to_stream_is_posted(here: World):
+@few_or_all
+async def test_an_answer_that_can_not_begin_to_stream_is_posted(here: World, most: int):
+    kinds = (UNCLEAR, CHANNEL, NEVER, STREAM, OF_NOTHING, BAD_BLOCKS, TOKEN)
     async with here.app(timing=CALM):
-        cases = refusing(here, START, (*UNCLEAR, *STREAMED, *BAD_BLOCKS, *TOKEN))
+        cases = refusing(here, START, of_each(most, *kinds))
         await cases.ask_for_a_stream(SLOW)
         assert cases.shown == one_each(cases, SLOW)
         await nothing_buried(cases)
@@ -212,10 +217,15 @@ async def test_a_stream_that_can_not_be_ended_at_once_ends_as_the_exact_answer(h
 # ------------------------------------------------------------------ edits, deletions
 
 
-async def test_a_message_that_can_not_take_the_answer_is_replaced_by_one_that_does(here: World):
-    later = (*TRY_AGAIN, "external_channel_migrating", "streaming_state_conflict", "update_failed")
+@few_or_all
+async def test_a_message_that_can_not_take_the_answer_is_replaced_by_one_that_does(
+    here: World, most: int
+):
+    changing = ("external_channel_migrating", "streaming_state_conflict", "update_failed")
+    later = (*TRY_AGAIN, *changing)
     async with here.app(timing=CALM):
-        cases = refusing(here, UPDATE, tuple({*TRY_AGAIN, *CHANGED, *NEVER, *BAD_BLOCKS}))
+        errors = of_each(most, UNCLEAR, LIMITED, changing, CHANGED, NEVER, BAD_BLOCKS)
+        cases = refusing(here, UPDATE, errors)
         await cases.ask_for_a_stream(SLOW)
         assert cases.shown == one_each(cases, SLOW)
         await nothing_buried(cases)

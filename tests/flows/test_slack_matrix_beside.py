@@ -4,6 +4,7 @@ import pytest
 
 from bot.local.model import Message
 from router.errors import ConfigurationError
+from tests.cases import few_or_all, of_each
 from tests.flows.slack_cases import CALM, STATUS, Case, Cases, refusing, share_a_workspace
 from tests.flows.slack_errors import (
     LIMITED,
@@ -57,9 +58,11 @@ def marks(case: Case, message: Message) -> list[str]:
     return [one["name"] for one in now.reactions] if now else []
 
 
-@pytest.mark.parametrize("method", [REACT, pytest.param(UNREACT, marks=pytest.mark.long)])
-async def test_no_error_of_a_mark_costs_an_answer(here: World, method: str):
-    errors = (*TRY_AGAIN, *REACTED, *REACTED_ALREADY, "external_channel_migrating", *NEVER, *TOKEN)
+@few_or_all
+@pytest.mark.parametrize("method", [REACT, UNREACT])
+async def test_no_error_of_a_mark_costs_an_answer(here: World, method: str, most: int):
+    moving = ("external_channel_migrating",)
+    errors = of_each(most, TRY_AGAIN, REACTED, REACTED_ALREADY, moving, NEVER, TOKEN)
     async with here.app(timing=CALM):
         cases = refusing(here, method, errors)
         here.runtime.hold()

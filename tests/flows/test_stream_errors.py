@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from bot.local.model import Message
+from tests.cases import few_of
 from tests.flows.streams import (
     APPEND,
     LIST,
@@ -26,6 +27,7 @@ from tests.harness import World
 ASKED = "!slow 0.4"
 SLOW = said(ASKED)
 STAGES = (UPDATE, STOP, APPEND, START)
+BROUGHT = (*STAGES, POST)
 ERRORS = (
     "message_not_in_streaming_state",
     "stopped_by_user",
@@ -47,9 +49,10 @@ UNKNOWN: tuple[dict[str, Any], ...] = (
     {"kind": "method_unknown", "error": "feature_disabled"},
     {"kind": "method_unknown", "status": 404},
 )
+DONE: dict[str, Any] = {"kind": "drop_after"}
 LOST: tuple[dict[str, Any], ...] = (
     {"kind": "drop_before"},
-    {"kind": "drop_after"},
+    DONE,
     {"kind": "error_before", "status": 502},
     {"kind": "error_after", "status": 503},
 )
@@ -62,7 +65,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [e if n % 3 == 0 else pytest.param(e, marks=pytest.mark.long) for n, e in enumerate(ERRORS)],
+    few_of(ERRORS, ("message_not_in_streaming_state", "user_not_found", "internal_error")),
 )
 async def test_a_refusal_at_any_stage_costs_no_word(here: World, error: str):
     async with here.app():
@@ -76,8 +79,15 @@ async def test_a_refusal_at_any_stage_costs_no_word(here: World, error: str):
                 await answered(here, asked, SLOW)
 
 
-@pytest.mark.parametrize("stage", [*STAGES, POST])
-@pytest.mark.parametrize("fault", LOST, ids=lambda fault: str(fault["kind"]))
+@pytest.mark.parametrize(
+    ("stage", "fault"),
+    # the one that can double at every stage, and every one where a message begins
+    few_of(
+        [(stage, fault) for fault in LOST for stage in BROUGHT],
+        [(stage, fault) for fault in LOST for stage in BROUGHT if fault is DONE or stage == START],
+    ),
+    ids=lambda value: value if isinstance(value, str) else str(value["kind"]),
+)
 async def test_an_answer_of_slack_that_is_lost_costs_no_word_and_doubles_none(
     here: World, fault: dict[str, Any], stage: str
 ):
@@ -100,8 +110,14 @@ async def test_a_limit_at_any_stage_is_waited_for(here: World, stage: str):
     assert all(at - limited[0].at > 0.9 for at in again)
 
 
-@pytest.mark.parametrize("stage", [START, APPEND, STOP])
-@pytest.mark.parametrize("fault", UNKNOWN, ids=["unknown", "disabled", "404"])
+@pytest.mark.parametrize(
+    ("stage", "fault"),
+    # each way to say so once, each method once
+    few_of(
+        [(stage, fault) for fault in UNKNOWN for stage in (START, APPEND, STOP)],
+        list(zip((START, APPEND, STOP), UNKNOWN, strict=True)),
+    ),
+)
 async def test_a_method_that_is_not_there_is_not_asked_again_for_an_hour(
     here: World, fault: dict[str, Any], stage: str, monkeypatch: pytest.MonkeyPatch
 ):

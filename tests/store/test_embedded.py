@@ -29,9 +29,11 @@ _as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root lends an acco
 
 # Serves the folder $1 until it is killed; says the server's process once it answers.
 _OWNER = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from store.embedded import embedded_postgres
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
 
 async def main():
     async with embedded_postgres(Path(sys.argv[1])) as postgres:

@@ -12,7 +12,6 @@ import pytest
 from store import (
     agents,
     approvals,
-    audit,
     behind,
     database,
     escalations,
@@ -29,8 +28,6 @@ from store import (
 from store.database import Connection
 from store.ids import new_id
 from tests.store.grown import BIG
-
-pytestmark = pytest.mark.xdist_group("grown")  # in one process: it takes long to fill the database
 
 _AGENT, _SESSION, _TURN, _INPUT, _DELIVERY, _ASKED_ID = (UUID(int=n) for n in range(1, 7))
 _PLACE = (UUID(int=7), UUID(int=8))
@@ -73,7 +70,6 @@ _READS: dict[str, tuple[str, list[Any], str | None]] = {
     "inputs.mark_sent": (inputs._SENT, [_AGENT, [_INPUT], ["event"]], None),
     "inputs.withdraw": (inputs._WITHDRAW, [_AGENT, _INPUT], None),
     "inputs.refuse": (inputs._REFUSE, [_AGENT, [_INPUT]], None),
-    "inputs.finish": (inputs._FINISH, [_AGENT, _SESSION, _TURN], None),
     "turns.live": (turns._LIVE, [_AGENT, _SESSION], "agent_turns_one_live"),
     "turns.end": (turns._END, [_AGENT, _TURN, "completed", "end_turn", ""], None),
     "turns.unread": (turns._UNREAD, [_LIMIT, 5], "agent_turns_awaiting"),
@@ -102,7 +98,6 @@ _READS: dict[str, tuple[str, list[Any], str | None]] = {
         "agent_escalations_turn",
     ),
     "escalations.due": (escalations._DUE, [100], "agent_escalations_due"),
-    "audit.of": (audit._OF, [_AGENT, _ASKED_ID], "audit_entries_subject"),
     "outbox.due": (outbox._DUE, [new_id(), 50], "slack_outbox_open"),
     "outbox.claim": (outbox._CLAIM, [_AGENT, _DELIVERY, "me", _LIMIT], "slack_outbox_line"),
     "outbox.any_reply_open": (

@@ -32,8 +32,6 @@ from tests.store.test_plans import (
     _nodes,
 )
 
-pytestmark = pytest.mark.xdist_group("grown")  # in one process: it takes long to fill the database
-
 _WORKSPACE = UUID(int=99)
 _ALL = [list(SOURCES[:3]), list(STATUSES), None, "", "", *[None] * 4, 51]
 # Statement, its parameters, and an index that it must read.
