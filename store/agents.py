@@ -46,22 +46,6 @@ async def put(
     return Agent(**row)
 
 
-# $1 agent
-_GET = """
-SELECT id, workspace_id, name, anthropic_agent_id, anthropic_environment_id, status, settings,
-    created_at
-FROM deployed_agents WHERE id = $1
-"""
-
-
-async def get(connection: Connection, agent_id: UUID) -> Agent:
-    """The agent of that id; KeyError where there is none."""
-    row = await connection.fetchrow(_GET, agent_id)
-    if row is None:
-        raise KeyError(agent_id)
-    return Agent(**row)
-
-
 _LIST = """
 SELECT id, workspace_id, name, anthropic_agent_id, anthropic_environment_id, status, settings,
     created_at
@@ -115,15 +99,6 @@ async def set_settings(
     """Replaces an agent's settings; None where there is no agent of that name."""
     row = await connection.fetchrow(_SET_SETTINGS, workspace_id, name, settings)
     return Agent(**row) if row else None
-
-
-# $1 agent, $2 status
-_SET_STATUS = "UPDATE deployed_agents SET status = $2 WHERE id = $1"
-
-
-async def set_status(connection: Connection, agent_id: UUID, status: str) -> None:
-    """Makes an agent active or paused."""
-    await connection.execute(_SET_STATUS, agent_id, status)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """The audit of what people were asked: every step, who took it, from where, on which arguments."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -60,28 +59,3 @@ async def add(connection: Connection, subject: Subject, entry: Entry) -> None:
         subject.arguments_hash,
         entry.detail,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A step as it was written down."""
-
-    action: str
-    origin: str
-    actor: dict[str, Any] | None
-    card_no: int
-    arguments_hash: bytes
-    detail: str
-    at: datetime
-
-
-# $1 agent, $2 subject's id
-_OF = """
-SELECT action, origin, actor, card_no, arguments_hash, detail, at FROM audit_entries
-WHERE deployed_agent_id = $1 AND subject_id = $2 ORDER BY id
-"""
-
-
-async def of(connection: Connection, agent_id: UUID, subject_id: UUID) -> list[Recorded]:
-    """Everything that happened to an approval or an escalation, oldest first."""
-    return [Recorded(**row) for row in await connection.fetch(_OF, agent_id, subject_id)]

@@ -47,7 +47,8 @@ WITH found AS (
     WHERE deployed_agent_id = $1 AND turn_id = ANY($3::uuid[])
     UNION
     SELECT id FROM session_inputs
-    WHERE deployed_agent_id = $1 AND session_id = $2 AND state IN ('queued', 'sending', 'sent')
+    WHERE deployed_agent_id = $1 AND session_id = $2 AND ended_at IS NULL
+      AND state IN ('queued', 'sending', 'sent')
     UNION
     SELECT id FROM session_inputs
     WHERE deployed_agent_id = $1 AND turn_id IS NULL AND session_id = $2

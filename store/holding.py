@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
 from store.agents import Agent
 from store.database import Connection, Record
+from store.ids import new_id
 from store.inputs import Input
 from store.leases import Held, Lease, LeaseLost
 from store.turns import Turn
@@ -14,16 +17,20 @@ from store.turns import Turn
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a claim finds: the agent, the turn in flight if there is one, what has not ended, in order."""
+    """What a claim finds: the agent, the turn in flight if there is one, what has not ended, in order.
 
+    `wake_seq`: whatever came from others is counted by it, and this is what had come.
+    """
+
+    wake_seq: int
     agent: Agent
     turn: Turn | None
     inputs: list[Input]
 
 
-# $1 agent, $2 session
+# $1 agent, $2 sessions
 _FOUND = """
-SELECT a.id AS a_id, a.workspace_id AS a_workspace_id, a.name AS a_name,
+SELECT s.id AS session_id, s.wake_seq, a.id AS a_id, a.workspace_id AS a_workspace_id, a.name AS a_name,
     a.anthropic_agent_id AS a_anthropic_agent_id,
     a.anthropic_environment_id AS a_anthropic_environment_id, a.status AS a_status,
     a.settings AS a_settings, a.created_at AS a_created_at,
@@ -31,22 +38,29 @@ SELECT a.id AS a_id, a.workspace_id AS a_workspace_id, a.name AS a_name,
     i.id AS i_id, i.kind AS i_kind, i.body AS i_body, i.order_key AS i_order_key,
     i.state AS i_state, i.turn_id AS i_turn_id, i.sending_deadline AS i_sending_deadline,
     i.flushes AS i_flushes, i.shown_waiting AS i_shown_waiting
-FROM deployed_agents a
-LEFT JOIN agent_turns t ON t.deployed_agent_id = $1 AND t.session_id = $2 AND t.ended_at IS NULL
-LEFT JOIN session_inputs i ON i.deployed_agent_id = $1 AND i.session_id = $2
-    AND i.state IN ('queued', 'sending', 'sent')
-WHERE a.id = $1
-ORDER BY i.order_key, i.id
+FROM agent_sessions s
+JOIN deployed_agents a ON a.id = s.deployed_agent_id
+LEFT JOIN agent_turns t ON t.deployed_agent_id = $1 AND t.session_id = s.id AND t.ended_at IS NULL
+LEFT JOIN session_inputs i ON i.deployed_agent_id = $1 AND i.session_id = s.id
+    AND i.ended_at IS NULL AND i.state IN ('queued', 'sending', 'sent')
+WHERE s.deployed_agent_id = $1 AND s.id = ANY($2::uuid[])
+ORDER BY s.id, i.order_key, i.id
 """
 
 
-async def found(connection: Connection, lease: Lease) -> Found:
-    """All of it; KeyError where there is no such agent."""
-    rows = await connection.fetch(_FOUND, lease.deployed_agent_id, lease.session_id)
-    if not rows:
-        raise KeyError(lease.deployed_agent_id)
+async def found(connection: Connection, agent_id: UUID, sessions: list[UUID]) -> dict[UUID, Found]:
+    """All of it, of several sessions of one agent."""
+    rows = await connection.fetch(_FOUND, agent_id, sessions)
+    return {
+        session_id: _found(list(theirs))
+        for session_id, theirs in groupby(rows, key=itemgetter("session_id"))
+    }
+
+
+def _found(rows: list[Record]) -> Found:
     first = rows[0]
     return Found(
+        first["wake_seq"],
         Agent(**_part(first, "a_")),
         Turn(**_part(first, "t_")) if first["t_id"] is not None else None,
         [Input(**_part(row, "i_")) for row in rows if row["i_id"] is not None],
@@ -57,36 +71,54 @@ def _part(row: Record, prefix: str) -> dict[str, Any]:
     return {k.removeprefix(prefix): v for k, v in row.items() if k.startswith(prefix)}
 
 
-# $1 agent, $2 session, $3 workspace, $4 turn, $5 kinds, $6 how long the request may take
+# $1 agent, $2 session, $3 workspace, $4 turn, $5 kinds, $6 how long the request may take, $7 epoch,
+# $8 wake_seq
 _BEGIN = """
-WITH started AS (
-    UPDATE session_inputs
+WITH held AS (
+    UPDATE agent_sessions SET status = 'running', updated_at = now()
+    WHERE deployed_agent_id = $1 AND id = $2 AND lease_epoch = $7 AND lease_owner IS NOT NULL
+      AND wake_seq = $8 AND EXISTS (
+          SELECT FROM session_inputs
+          WHERE deployed_agent_id = $1 AND session_id = $2 AND ended_at IS NULL
+            AND state = 'queued' AND kind = ANY($5::text[]))
+    RETURNING id
+), started AS (
+    UPDATE session_inputs i
     SET state = 'sending', turn_id = $4, sending_deadline = now() + $6::interval
-    WHERE deployed_agent_id = $1 AND session_id = $2 AND state = 'queued' AND kind = ANY($5::text[])
-    RETURNING id, kind, body, order_key, state, turn_id, sending_deadline, flushes, shown_waiting
+    FROM held
+    WHERE i.deployed_agent_id = $1 AND i.session_id = $2 AND i.ended_at IS NULL
+      AND i.state = 'queued' AND i.kind = ANY($5::text[])
+    RETURNING i.id, kind, body, order_key, state, turn_id, sending_deadline, flushes, shown_waiting
 ), begun AS (
     INSERT INTO agent_turns (id, deployed_agent_id, workspace_id, session_id, number)
     SELECT $4, $1, $3, $2, COALESCE(max(number), 0) + 1 FROM agent_turns
     WHERE deployed_agent_id = $1 AND session_id = $2
-    HAVING EXISTS (SELECT FROM started)
+    HAVING EXISTS (SELECT FROM held)
     RETURNING number AS turn_number, state AS turn_state, started_at AS turn_started_at
-), running AS (
-    UPDATE agent_sessions SET status = 'running'
-    WHERE deployed_agent_id = $1 AND id = $2 AND status = 'idle' AND EXISTS (SELECT FROM started)
 )
 SELECT * FROM started, begun
 """
 
 
 async def begin_turn(
-    connection: Connection, held: Held, turn_id: UUID, kinds: list[str], limit: timedelta
+    connection: Connection, held: Held, kinds: list[str], limit: timedelta, wake_seq: int
 ) -> tuple[Turn, list[Input]] | None:
-    """The session's next turn with all that waits for it, `sending`, in order; None where nothing does.
+    """The session's next turn with all that waits for it, `sending`, in order, and the fence before it.
 
-    Fenced by the caller. At most one turn is live, by unique index.
+    None, and nothing changed, where nothing waits, something came since `wake_seq`, or the lease is
+    lost. At most one turn is live, by unique index.
     """
+    turn_id = new_id()
     rows = await connection.fetch(
-        _BEGIN, held.deployed_agent_id, held.id, held.workspace_id, turn_id, kinds, limit
+        _BEGIN,
+        held.deployed_agent_id,
+        held.id,
+        held.workspace_id,
+        turn_id,
+        kinds,
+        limit,
+        held.lease_epoch,
+        wake_seq,
     )
     if not rows:
         return None
@@ -148,9 +180,10 @@ SELECT s.archive_requested_at IS NOT NULL
     OR EXISTS (SELECT FROM agent_escalations q WHERE q.deployed_agent_id = $1 AND q.turn_id = $3
                AND q.state = 'pending')
     OR EXISTS (SELECT FROM session_inputs i WHERE i.deployed_agent_id = $1 AND i.session_id = $2
-               AND i.state = 'queued' AND i.kind IN ('decision', 'interrupt')) AS waits,
+               AND i.ended_at IS NULL AND i.state = 'queued'
+               AND i.kind IN ('decision', 'interrupt')) AS waits,
     ARRAY(SELECT i.id FROM session_inputs i WHERE i.deployed_agent_id = $1 AND i.session_id = $2
-          AND i.state = 'queued') AS queued
+          AND i.ended_at IS NULL AND i.state = 'queued') AS queued
 FROM agent_sessions s WHERE s.deployed_agent_id = $1 AND s.id = $2
 """
 
@@ -169,9 +202,10 @@ class AtEnd:
     `written`: those of the asked effects that stand in the outbox; `previewed`: its preview had
     messages; `asked`: people were asked something, and it is open; `late`: decisions wait that were
     for it or came below a card; `marked`: messages show that they wait; `copied`: the runtime has one of
-    the sendings as another event too.
+    the sendings as another event too. `wake_seq`: what had come from others when it was looked at.
     """
 
+    wake_seq: int
     written: list[str]
     previewed: bool
     asked: bool
@@ -182,7 +216,7 @@ class AtEnd:
 
 # $1 agent, $2 session, $3 turn, $4 effects, side by side: $5 inputs, $6 runtime events
 _AT_END = """
-SELECT
+SELECT s.wake_seq,
     ARRAY(SELECT o.effect_key FROM slack_outbox o WHERE o.deployed_agent_id = $1
           AND o.session_id = $2 AND o.effect_key = ANY($4::text[])) AS written,
     EXISTS (SELECT FROM slack_previews p WHERE p.deployed_agent_id = $1 AND p.turn_id = $3)
@@ -192,12 +226,13 @@ SELECT
         OR EXISTS (SELECT FROM agent_escalations q WHERE q.deployed_agent_id = $1
                    AND q.turn_id = $3 AND q.state = 'pending') AS asked,
     EXISTS (SELECT FROM session_inputs i WHERE i.deployed_agent_id = $1 AND i.session_id = $2
-            AND i.state = 'queued' AND i.kind = 'decision') AS late,
+            AND i.ended_at IS NULL AND i.state = 'queued' AND i.kind = 'decision') AS late,
     EXISTS (SELECT FROM session_inputs i WHERE i.deployed_agent_id = $1 AND i.session_id = $2
             AND i.shown_waiting) AS marked,
-    EXISTS (SELECT FROM unnest($5::uuid[], $6::text[]) AS s (id, event)
-            JOIN session_inputs i ON i.deployed_agent_id = $1 AND i.id = s.id
-            WHERE i.runtime_event_id <> s.event) AS copied
+    EXISTS (SELECT FROM unnest($5::uuid[], $6::text[]) AS c (id, event)
+            JOIN session_inputs i ON i.deployed_agent_id = $1 AND i.id = c.id
+            WHERE i.runtime_event_id <> c.event) AS copied
+FROM agent_sessions s WHERE s.deployed_agent_id = $1 AND s.id = $2
 """
 
 
@@ -208,7 +243,7 @@ async def at_end(
     effects: list[str],
     messages: list[tuple[UUID, str]],
 ) -> AtEnd:
-    """All of it; true until the caller commits, since the fence has locked the session."""
+    """All of it; true for as long as nothing else came, by `wake_seq`, or the session is locked."""
     row = await connection.fetchrow(
         _AT_END,
         lease.deployed_agent_id,
@@ -218,5 +253,5 @@ async def at_end(
         [m[0] for m in messages],
         [m[1] for m in messages],
     )
-    assert row is not None  # noqa: S101  # a list of values is always a row
+    assert row is not None  # noqa: S101  # a session that is held is there
     return AtEnd(**row)

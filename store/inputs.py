@@ -165,7 +165,8 @@ WITH message AS (
 )
 UPDATE session_inputs c SET deleted = true, state = 'withdrawn', ended_at = now()
 FROM message m
-WHERE c.deployed_agent_id = $1 AND c.session_id = m.session_id AND c.state = 'queued'
+WHERE c.deployed_agent_id = $1 AND c.session_id = m.session_id AND c.ended_at IS NULL
+  AND c.state = 'queued'
   AND c.kind = 'correction' AND starts_with(c.dedupe_key, m.dedupe_key || '#')
 """
 
@@ -195,7 +196,8 @@ _PLACES = """
 SELECT i.id, (
     SELECT count(*) FROM session_inputs q
     WHERE q.deployed_agent_id = i.deployed_agent_id AND q.session_id = i.session_id
-      AND q.state = 'queued' AND q.kind = 'message' AND (q.order_key, q.id) <= (i.order_key, i.id)
+      AND q.ended_at IS NULL AND q.state = 'queued' AND q.kind = 'message'
+      AND (q.order_key, q.id) <= (i.order_key, i.id)
 ) AS place
 FROM unnest($1::uuid[], $2::uuid[]) AS w (agent, id)
 JOIN session_inputs i ON i.deployed_agent_id = w.agent AND i.id = w.id
@@ -251,7 +253,8 @@ class Input:
 _OPEN = """
 SELECT id, kind, body, order_key, state, turn_id, sending_deadline, flushes, shown_waiting
 FROM session_inputs
-WHERE deployed_agent_id = $1 AND session_id = $2 AND state IN ('queued', 'sending', 'sent')
+WHERE deployed_agent_id = $1 AND session_id = $2 AND ended_at IS NULL
+  AND state IN ('queued', 'sending', 'sent')
 ORDER BY order_key, id
 """
 
@@ -265,7 +268,7 @@ async def open_inputs(connection: Connection, lease: Lease) -> list[Input]:
 # $1 agent, $2 session, $3 kinds
 _ANY_QUEUED = """
 SELECT EXISTS (SELECT FROM session_inputs WHERE deployed_agent_id = $1 AND session_id = $2
-               AND state = 'queued' AND kind = ANY($3::text[]))
+               AND ended_at IS NULL AND state = 'queued' AND kind = ANY($3::text[]))
 """
 
 
@@ -280,7 +283,8 @@ async def any_queued(connection: Connection, lease: Lease, kinds: list[str]) -> 
 # $1 agent, $2 session, $3 kinds
 _AGES = """
 SELECT now() - max(accepted_at) AS newest, now() - min(accepted_at) AS oldest FROM session_inputs
-WHERE deployed_agent_id = $1 AND session_id = $2 AND state = 'queued' AND kind = ANY($3::text[])
+WHERE deployed_agent_id = $1 AND session_id = $2 AND ended_at IS NULL AND state = 'queued'
+  AND kind = ANY($3::text[])
 """
 
 
@@ -296,7 +300,8 @@ async def ages(
 _START = """
 UPDATE session_inputs
 SET state = 'sending', turn_id = $3, sending_deadline = now() + $5::interval
-WHERE deployed_agent_id = $1 AND session_id = $2 AND state = 'queued' AND kind = ANY($4::text[])
+WHERE deployed_agent_id = $1 AND session_id = $2 AND ended_at IS NULL AND state = 'queued'
+  AND kind = ANY($4::text[])
 RETURNING id, kind, body, order_key, state, turn_id, sending_deadline, flushes, shown_waiting
 """
 
@@ -404,22 +409,6 @@ WHERE deployed_agent_id = $1 AND id = ANY($2::uuid[]) AND state IN ('queued', 's
 async def refuse(connection: Connection, lease: Lease, inputs: list[UUID]) -> None:
     """Ends inputs that will get no answer; the caller says so in the thread; fenced."""
     await connection.execute(_REFUSE, lease.deployed_agent_id, inputs)
-
-
-# $1 agent, $2 session, $3 turn
-_FINISH = """
-UPDATE session_inputs
-SET state = CASE WHEN state = 'queued' THEN 'withdrawn' ELSE 'done' END,
-    sending_deadline = NULL, ended_at = now()
-WHERE deployed_agent_id = $1 AND session_id = $2
-  AND (turn_id = $3 AND state IN ('sending', 'sent')
-       OR state = 'queued' AND kind IN ('decision', 'interrupt') AND body->>'turn' = $3::text)
-"""
-
-
-async def finish(connection: Connection, lease: Lease, turn_id: UUID) -> None:
-    """Ends a turn's inputs; interrupts and decisions that were for it and did not leave are void."""
-    await connection.execute(_FINISH, lease.deployed_agent_id, lease.session_id, turn_id)
 
 
 # $1 agent, $2 inputs, $3 turn

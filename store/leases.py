@@ -238,7 +238,8 @@ SET lease_owner = NULL, lease_expires_at = NULL,
           OR EXISTS (SELECT FROM agent_turns t WHERE t.deployed_agent_id = $1
                      AND t.session_id = $2 AND t.state = 'running')
           OR EXISTS (SELECT FROM session_inputs i WHERE i.deployed_agent_id = $1
-                     AND i.session_id = $2 AND i.state IN ('queued', 'sending', 'sent')
+                     AND i.session_id = $2 AND i.ended_at IS NULL
+                     AND i.state IN ('queued', 'sending', 'sent')
                      AND (i.kind IN ('decision', 'interrupt') AND i.state <> 'sent' OR NOT EXISTS (
                          SELECT FROM agent_turns t WHERE t.deployed_agent_id = $1
                          AND t.session_id = $2 AND t.state = 'awaiting_human')))

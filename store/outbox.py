@@ -4,8 +4,9 @@ pending → sending → sent | dead; sending → pending when an attempt is know
 have taken effect.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -41,6 +42,12 @@ class Effect:
     lane: str = "side"
     position: int = 0
     turn_id: UUID | None = None
+
+
+def in_line(effects: list[Effect], first: int) -> list[Effect]:
+    """The replies among them numbered from `first` on; the others keep their positions."""
+    places = count(first)
+    return [replace(e, position=next(places)) if e.lane == "reply" else e for e in effects]
 
 
 # $1 delivery, $2 agent, $3 workspace, $4 session, $5 install, $6 conversation, $7 channel,
@@ -129,13 +136,13 @@ class Due:
 # $1 a random starting place, $2 how many at the most
 _DUE = """
 SELECT o.deployed_agent_id, o.delivery_id FROM slack_outbox o
-WHERE o.state IN ('pending', 'sending') AND o.not_before <= now()
+WHERE o.ended_at IS NULL AND o.state IN ('pending', 'sending') AND o.not_before <= now()
   AND (o.state = 'pending' OR o.deadline < now())
   AND (o.lane = 'side' OR NOT EXISTS (
       SELECT FROM slack_outbox p
       WHERE p.deployed_agent_id = o.deployed_agent_id AND p.session_id = o.session_id
         AND p.lane = o.lane AND p.lane <> 'side' AND p.position < o.position
-        AND p.state IN ('pending', 'sending')))
+        AND p.ended_at IS NULL AND p.state IN ('pending', 'sending')))
 ORDER BY (o.delivery_id < $1), o.delivery_id LIMIT $2
 """
 
@@ -182,7 +189,7 @@ WHERE o.deployed_agent_id = $1 AND o.delivery_id = $2 AND o.not_before <= now()
       SELECT FROM slack_outbox p
       WHERE p.deployed_agent_id = $1 AND p.session_id = o.session_id
         AND p.lane = o.lane AND p.lane <> 'side' AND p.position < o.position
-        AND p.state IN ('pending', 'sending')))
+        AND p.ended_at IS NULL AND p.state IN ('pending', 'sending')))
 RETURNING delivery_id, deployed_agent_id, session_id, install_id, slack_conversation_key,
     channel_id, thread_ts, effect_key, kind, body, claim_epoch, attempts, unclear, created_at
 """
@@ -212,7 +219,7 @@ WITH wanted AS (
           SELECT FROM slack_outbox p
           WHERE p.deployed_agent_id = $1 AND p.session_id = o.session_id
             AND p.lane = o.lane AND p.lane <> 'side' AND p.position < o.position
-            AND p.state IN ('pending', 'sending')))
+            AND p.ended_at IS NULL AND p.state IN ('pending', 'sending')))
     FOR NO KEY UPDATE OF o SKIP LOCKED
 )
 UPDATE slack_outbox o
@@ -359,7 +366,8 @@ async def bury(connection: Connection, delivery: Delivery, error: str) -> None:
 # $1 agent, $2 session
 _ANY_REPLY_OPEN = """
 SELECT EXISTS (SELECT FROM slack_outbox WHERE deployed_agent_id = $1 AND session_id = $2
-               AND lane = 'reply' AND state IN ('pending', 'sending'))
+               AND lane = 'reply' AND ended_at IS NULL
+               AND state IN ('pending', 'sending'))
 """
 
 
@@ -372,7 +380,8 @@ async def any_reply_open(connection: Connection, of: Lease | Delivery) -> bool:
 # $1 agent, $2 session, $3 delivery
 _ANY_REPLY_AFTER = """
 SELECT EXISTS (SELECT FROM slack_outbox WHERE deployed_agent_id = $1 AND session_id = $2
-               AND lane = 'reply' AND state IN ('pending', 'sending') AND delivery_id <> $3)
+               AND lane = 'reply' AND ended_at IS NULL
+               AND state IN ('pending', 'sending') AND delivery_id <> $3)
 """
 
 
@@ -391,7 +400,7 @@ SELECT EXISTS (
     JOIN slack_outbox n ON n.deployed_agent_id = o.deployed_agent_id AND n.session_id = o.session_id
         AND n.lane = o.lane AND n.lane <> 'side' AND n.position > o.position
     WHERE o.deployed_agent_id = $1 AND o.delivery_id = $2 AND n.kind = 'update'
-      AND n.state IN ('pending', 'sending'))
+      AND n.ended_at IS NULL AND n.state IN ('pending', 'sending'))
 """
 
 
@@ -423,7 +432,8 @@ async def ts_of(connection: Connection, of: Delivery | Place, effect_key: str) -
 # $1 how far back
 _DEAD = """
 SELECT error, count(*) AS count FROM slack_outbox
-WHERE state = 'dead' AND ended_at > now() - $1::interval GROUP BY error ORDER BY count(*) DESC
+WHERE state = 'dead' AND error IS NOT NULL AND ended_at > now() - $1::interval
+GROUP BY error ORDER BY count(*) DESC
 """
 
 

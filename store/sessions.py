@@ -236,18 +236,6 @@ async def turn_ended(
     await connection.execute(_TURN_ENDED, lease.deployed_agent_id, lease.session_id, place, usage)
 
 
-# $1 agent, $2 session
-_TURN_BEGAN = """
-UPDATE agent_sessions SET status = 'running'
-WHERE deployed_agent_id = $1 AND id = $2 AND status = 'idle'
-"""
-
-
-async def turn_began(connection: Connection, lease: Lease) -> None:
-    """Idle → running; fenced by the caller."""
-    await connection.execute(_TURN_BEGAN, lease.deployed_agent_id, lease.session_id)
-
-
 # $1 agent, $2 session, $3 how many positions
 _POSITIONS = """
 UPDATE agent_sessions SET next_position = next_position + $3

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from store.database import Connection
 from store.ids import new_id
 from store.leases import Held, Lease
+from store.outbox import Effect, Place, in_line
 from store.sweeps import by_agent
 from store.usage import Usage
 
@@ -34,24 +36,6 @@ async def live(connection: Connection, agent_id: UUID, session_id: UUID) -> Turn
     return Turn(**row) if row else None
 
 
-# $1 id, $2 agent, $3 workspace, $4 session
-_BEGIN = """
-INSERT INTO agent_turns (id, deployed_agent_id, workspace_id, session_id, number)
-SELECT $1, $2, $3, $4, COALESCE(max(number), 0) + 1 FROM agent_turns
-WHERE deployed_agent_id = $2 AND session_id = $4
-RETURNING id, number, state, started_at
-"""
-
-
-async def begin(connection: Connection, held: Held) -> Turn:
-    """Begins the session's next turn; fenced by the caller. At most one is live, by unique index."""
-    row = await connection.fetchrow(
-        _BEGIN, new_id(), held.deployed_agent_id, held.workspace_id, held.id
-    )
-    assert row is not None  # noqa: S101  # an aggregate always gives a row
-    return Turn(**row)
-
-
 # $1 agent, $2 turn, $3 state, $4 stop reason, $5 words
 _END = """
 UPDATE agent_turns
@@ -72,49 +56,100 @@ async def end(
 
 
 # $1 agent, $2 turn, $3 state, $4 stop reason, $5 words, $6 session, $7 workspace, $8 state of the
-# usage, $9 input, $10 output, $11 cache read, $12 cache write, $13 runtime ms, $14 cents
+# usage, $9 input, $10 output, $11 cache read, $12 cache write, $13 runtime ms, $14 cents, $15 epoch,
+# $16 wake_seq, $17 place, $18 usage snapshot, $19 wait before the next claim, $20 how many replies;
+# $21 install, $22 conversation, $23 channel, $24 thread, and side by side: $25 deliveries,
+# $26 effects, $27 kinds, $28 bodies, $29 lanes, $30 positions, of replies from the first on
 _COMPLETE = """
-WITH ended AS (
-    UPDATE agent_turns
+WITH open AS MATERIALIZED (
+    SELECT id, (turn_id = $2 AND state IN ('sending', 'sent') OR state = 'queued'
+        AND kind IN ('decision', 'interrupt') AND body->>'turn' = $2::text) IS TRUE AS over
+    FROM session_inputs
+    WHERE deployed_agent_id = $1 AND session_id = $6 AND ended_at IS NULL
+      AND state IN ('queued', 'sending', 'sent')
+), held AS (
+    UPDATE agent_sessions
+    SET status = 'idle', place_at = COALESCE($17, place_at),
+        usage_snapshot = COALESCE($18, usage_snapshot), next_position = next_position + $20,
+        lease_owner = NULL, lease_expires_at = NULL, barren_claims = 0, failures = 0,
+        updated_at = next.now,
+        ready_at = CASE WHEN archive_requested_at IS NOT NULL OR retitled OR next.wanted
+            THEN next.now + $19::interval END
+    FROM (SELECT now() AS now, EXISTS (SELECT FROM open WHERE NOT over) AS wanted) AS next
+    WHERE deployed_agent_id = $1 AND id = $6 AND lease_epoch = $15 AND lease_owner IS NOT NULL
+      AND wake_seq = $16
+    RETURNING next_position - $20 AS first, ready_at IS NOT NULL AS again
+), ended AS (
+    UPDATE agent_turns t
     SET state = $3, stop_reason = $4, ended_at = now(),
         digest = strip(to_tsvector('simple', left($5, 100000)))
-    WHERE deployed_agent_id = $1 AND id = $2 AND ended_at IS NULL
+    FROM held
+    WHERE t.deployed_agent_id = $1 AND t.session_id = $6 AND t.id = $2 AND t.ended_at IS NULL
 ), used AS (
     INSERT INTO agent_compute_usage (turn_id, deployed_agent_id, workspace_id, session_id, state,
         input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, runtime_ms, cost_cents)
-    VALUES ($2, $1, $7, $6, $8, $9, $10, $11, $12, $13, $14)
+    SELECT $2, $1, $7, $6, $8, $9, $10, $11, $12, $13, $14 FROM held
     ON CONFLICT (deployed_agent_id, turn_id) DO NOTHING
 ), covered AS (
-    UPDATE agent_compute_usage SET state = 'final'
-    WHERE deployed_agent_id = $1 AND session_id = $6 AND state = 'pending' AND $8 = 'final'
+    UPDATE agent_compute_usage u SET state = 'final'
+    FROM held
+    WHERE u.deployed_agent_id = $1 AND u.session_id = $6 AND u.state = 'pending' AND $8 = 'final'
+), done AS (
+    UPDATE session_inputs i
+    SET state = CASE WHEN i.state = 'queued' THEN 'withdrawn' ELSE 'done' END,
+        sending_deadline = NULL, ended_at = now()
+    FROM held
+    WHERE i.deployed_agent_id = $1 AND i.id = ANY(ARRAY(SELECT id FROM open WHERE over))
+), said AS (
+    INSERT INTO slack_outbox (delivery_id, deployed_agent_id, workspace_id, session_id, install_id,
+        slack_conversation_key, channel_id, thread_ts, effect_key, kind, body, lane, position,
+        turn_id)
+    SELECT n.id, $1, $7, $6, $21, $22, $23, $24, n.effect, n.kind,
+        CASE WHEN n.lane = 'reply'
+            THEN n.body || jsonb_strip_nulls(jsonb_build_object('by', was.lease_owner))
+            ELSE n.body END,
+        n.lane, CASE WHEN n.lane = 'reply' THEN held.first ELSE 0 END + n.position, $2
+    FROM held, agent_sessions was,
+        unnest($25::uuid[], $26::text[], $27::text[], $28::jsonb[], $29::text[], $30::bigint[])
+        AS n (id, effect, kind, body, lane, position)
+    WHERE was.deployed_agent_id = $1 AND was.id = $6
+    ON CONFLICT DO NOTHING
 )
-UPDATE session_inputs
-SET state = CASE WHEN state = 'queued' THEN 'withdrawn' ELSE 'done' END,
-    sending_deadline = NULL, ended_at = now()
-WHERE deployed_agent_id = $1 AND session_id = $6
-  AND (turn_id = $2 AND state IN ('sending', 'sent')
-       OR state = 'queued' AND kind IN ('decision', 'interrupt') AND body->>'turn' = $2::text)
+SELECT again FROM held
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What a turn ends with; `words` are those that it is found by."""
+    """What a turn ends with; `words` are those that it is found by.
+
+    `place` and `snapshot`: where the runtime's history is read from next, and its usage there. `wait`
+    before the session may be claimed again. `effects` are said at `said_at`, replies in their order.
+    """
 
     state: str
     stop_reason: str
     words: str
+    usage: Usage | None
+    place: datetime | None = None
+    snapshot: dict[str, Any] | None = None
+    wait: timedelta = timedelta(0)
+    effects: tuple[Effect, ...] = ()
+    said_at: Place | None = None
 
 
 async def complete(
-    connection: Connection, held: Held, turn_id: UUID, ending: Ending, usage: Usage | None
-) -> None:
-    """A turn's end with its usage (see `usage.add`) and its inputs (see `inputs.finish`); fenced.
+    connection: Connection, held: Held, turn_id: UUID, ending: Ending, wake_seq: int
+) -> bool | None:
+    """A turn's end: its usage (see `usage.add`), its inputs, what is said of it, place and release.
 
+    True if the session wants a worker again. None, and nothing changed, where the lease is lost or
+    something came since `wake_seq`: so all that had come was looked at, though nothing was locked.
     What of its inputs goes out again, or is refused, is so before.
     """
-    used = usage or Usage()
-    await connection.execute(
+    used, at = ending.usage or Usage(), ending.said_at
+    effects = in_line(list(ending.effects), 0) if at else []
+    again: bool | None = await connection.fetchval(
         _COMPLETE,
         held.deployed_agent_id,
         turn_id,
@@ -123,14 +158,31 @@ async def complete(
         ending.words,
         held.id,
         held.workspace_id,
-        "final" if usage else "pending",
+        "final" if ending.usage else "pending",
         used.input_tokens,
         used.output_tokens,
         used.cache_read_tokens,
         used.cache_write_tokens,
         used.runtime_ms,
         used.cost_cents,
+        held.lease_epoch,
+        wake_seq,
+        ending.place,
+        ending.snapshot,
+        ending.wait,
+        sum(e.lane == "reply" for e in effects),
+        at.install_id if at else None,
+        at.slack_conversation_key if at else None,
+        at.channel_id if at else None,
+        at.thread_ts if at else None,
+        [new_id() for _ in effects],
+        [e.effect_key for e in effects],
+        [e.kind for e in effects],
+        [e.body for e in effects],
+        [e.lane for e in effects],
+        [e.position for e in effects],
     )
+    return again
 
 
 # ------------------------------------------------------------------ waiting for people

@@ -41,7 +41,7 @@ process at each row and checks what a person sees and what the runtime received.
 | stream.open | + its ts | finished with the exact final text at the turn's end |
 | stream.rolling | + an ended stream, the next not begun | the final text uses the stored offsets |
 | end.uncommitted | as before | the history gives the same end |
-| end.releasing | as before | the same: release and end are one transaction |
+| end.releasing | as before | the same: what else an end has to write is in its transaction |
 | end.committed | + effects, usage, place; session released | any replica delivers |
 | outbox.claimed | + `sending` with a deadline | after it the thread is read for delivery_id; posted |
 | outbox.unanswered | + the post in Slack | found in the thread by delivery_id; not posted again |

@@ -76,7 +76,7 @@ async def pause(  # all that a pause is made of
         if waits_for is None:
             return False
         said = replies.Said(*seen.paused({i.send_key for i in asked}), steps)
-        await append.say(await replies.write(append, engine, holding, turn, said))
+        await append.say(await replies.write(append.connection, engine, holding, turn, said))
         await _write_cards(append, turn)
         await turns.await_human(append.connection, append.held.lease, turn.id)
         await _tell_who_waits(append, turn, waits_for)

@@ -15,6 +15,7 @@ from router.ports import Conversation, Previews, Step
 from router.runtime.client import Runtime
 from store import database, leases, outbox, sessions
 from store.database import Connection, Pool
+from store.holding import Found
 from store.leases import Held, Ready
 from store.outbox import Effect
 from store.previews import Part
@@ -65,6 +66,7 @@ class Holding:
 
     held: Held
     expires: float
+    found: Found | None = None  # what the claim found, until the runner has taken it
     behaviour: Behaviour = field(default_factory=Behaviour)
     missed: int = 0
     renewed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -97,8 +99,8 @@ async def appending(
     """
     fence = leases.fence if progress else leases.fence_quietly
     async with database.borrow(engine.pool) as connection, connection.transaction():
-        await fence(connection, holding.held.lease)
-        append = Append(connection, holding.held)
+        wake_seq = await fence(connection, holding.held.lease)
+        append = Append(connection, holding.held, wake_seq)
         yield append
     if append.wrote:
         engine.conversation.deliveries_wait()
@@ -106,10 +108,11 @@ async def appending(
 
 @dataclass(slots=True)
 class Append:
-    """The open transaction of a holder."""
+    """The open transaction of a holder. `wake_seq`: what had come from others, and is all until its end."""
 
     connection: Connection
     held: Held
+    wake_seq: int
     wrote: bool = False
 
     async def say(self, effects: list[Effect]) -> None:
@@ -121,12 +124,11 @@ class Append:
         self.wrote = True
 
     async def _in_line(self, effects: list[Effect]) -> list[Effect]:
-        replies = [e.effect_key for e in effects if e.lane == "reply"]
+        replies = sum(e.lane == "reply" for e in effects)
         if not replies:
             return effects
-        first = await sessions.take_positions(self.connection, self.held.lease, len(replies))
-        numbered = {key: first + i for i, key in enumerate(replies)}
-        return [replace(e, position=numbered.get(e.effect_key, e.position)) for e in effects]
+        first = await sessions.take_positions(self.connection, self.held.lease, replies)
+        return outbox.in_line(effects, first)
 
     async def unmark(self) -> None:
         """Takes the marks away from messages that wait no more."""

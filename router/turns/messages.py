@@ -20,9 +20,8 @@ from router.turns import ending, sending
 from router.turns.engine import Append, Engine, Holding, Released, appending
 from router.turns.project import Ended, Event, Projection
 from router.turns.showing import Showing
-from store import database, inputs, leases, sessions, turns
+from store import database, inputs, leases
 from store.holding import Found, begin_turn
-from store.ids import new_id
 from store.inputs import Input
 from store.turns import Turn
 
@@ -49,6 +48,8 @@ class Messages:
         self._showing = showing
         self._mine: dict[UUID, Input] = {}
         self._loaded_at = 0.0
+        self._wake_seq: int | None = None  # what others had sent when all of it was looked at
+        self._alone = False
         self.turn: Turn | None = None
         self.unsent = False
 
@@ -57,6 +58,12 @@ class Messages:
         self.turn = found.turn
         self._mine = {i.id: i for i in found.inputs}
         self._loaded_at = clock.monotonic()
+        self._wake_seq = found.wake_seq
+
+    def alone(self) -> bool:
+        """Whether the turn has just begun, and nothing else had come by then; told only once."""
+        alone, self._alone = self._alone, False
+        return alone
 
     async def _reload(self) -> None:
         async with database.borrow(self._engine.pool) as connection:
@@ -65,6 +72,7 @@ class Messages:
     async def _load_inputs(self, connection: database.Connection) -> None:
         found = await inputs.open_inputs(connection, self._held.lease)
         self._mine = {i.id: i for i in found}
+        self._wake_seq = None
 
     @property
     def all(self) -> list[Input]:
@@ -92,7 +100,8 @@ class Messages:
     async def catch_up(self, runtime_session: str) -> None:
         """After each attach: settles what was being sent, then sends what waits."""
         fresh, self._loaded_at = clock.monotonic() < self._loaded_at + _FRESH_SECONDS, 0.0
-        if not fresh:
+        begins = self.turn is None and self._wake_seq is not None  # which proves what it goes by
+        if not (fresh or begins):
             await self._reload()
         if in_doubt := [i for i in self._mine.values() if i.state == "sending"]:
             await self._settle(runtime_session, in_doubt)
@@ -152,26 +161,52 @@ class Messages:
         """Queued → sending for all but guests; the people who speak, and `_start`'s answer."""
         await self._holding.enough_for(self._engine.runtime.deadline)
         people = await self._people()
-        async with appending(self._engine, self._holding, progress=False) as append:
-            turned = await ending.turn_guests_away(append, list(self._mine.values()), people)
-            started = await self._begun(append, people) or await self._start(append)
+        turned: set[UUID] = set()
+        started = await self._begun_at_once(people)
+        if started is None:
+            async with appending(self._engine, self._holding, progress=False) as append:
+                turned = await ending.turn_guests_away(append, list(self._mine.values()), people)
+                started = await self._begun(append, people) or await self._start(append)
         self._mine = {k: i for k, i in self._mine.items() if k not in turned}
         self._mine |= {i.id: i for i in started[1]} if started else {}
         return people, started
 
+    async def _begun_at_once(self, people: dict[str, Person]) -> tuple[Turn, list[Input]] | None:
+        """The usual way: nothing came since the claim, and what it found asks for nothing else.
+
+        Raises _NotLookedAt where something came.
+        """
+        seq, self._wake_seq = self._wake_seq, None
+        mine = list(self._mine.values())
+        if seq is None or self.turn is not None or any(i.shown_waiting for i in mine):
+            return None
+        if ending.unwelcome(mine, people):
+            return None
+        async with database.borrow(self._engine.pool) as connection:
+            begun = await self._begin(connection, seq)
+        if begun is None:
+            raise _NotLookedAt
+        self._alone = not self.urgent and self._held.archive_requested_at is None
+        return begun
+
     async def _begun(
         self, append: Append, people: dict[str, Person]
     ) -> tuple[Turn, list[Input]] | None:
-        """The usual way: no turn is in flight, and something waits for one."""
+        """The same where more came: whatever waits now makes the turn."""
         if self.turn is not None:
             return None
-        limit = timedelta(seconds=self._engine.runtime.deadline)
-        begun = await begin_turn(append.connection, self._held, new_id(), sending.MESSAGES, limit)
+        begun = await self._begin(append.connection, append.wake_seq)
         if begun is not None and self._unknown(begun[1], people):
             raise _NotLookedAt
         if any(i.shown_waiting for i in [*self._mine.values(), *(begun[1] if begun else [])]):
             await append.unmark()
         return begun
+
+    async def _begin(
+        self, connection: database.Connection, wake_seq: int
+    ) -> tuple[Turn, list[Input]] | None:
+        limit = timedelta(seconds=self._engine.runtime.deadline)
+        return await begin_turn(connection, self._held, sending.MESSAGES, limit, wake_seq)
 
     def _unknown(self, batch: list[Input], people: dict[str, Person]) -> bool:
         """Whether somebody speaks, since the inputs were read, of whom we do not know who they are."""
@@ -181,32 +216,27 @@ class Messages:
         return any(str(i.body.get("user")) not in people for i in theirs)
 
     async def _start(self, append: Append) -> tuple[Turn, list[Input]] | None:
-        """The turn with its inputs marked `sending`; None, released, when nothing waits any more."""
-        waiting = await inputs.any_queued(append.connection, self._held.lease, sending.MESSAGES)
-        if not waiting and await self._is_void(append):
-            await leases.fence(append.connection, self._held.lease)  # to decide so was progress
+        """What waits joins the turn in flight; None, released, when nothing waits any more."""
+        turn, lease = self.turn, self._held.lease
+        if turn is None or await self._is_void(append, turn):
+            await leases.fence(append.connection, lease)  # to decide so was progress
             await append.release()
             return None
-        turn = self.turn or await turns.begin(append.connection, self._held)
+        limit = timedelta(seconds=self._engine.runtime.deadline)
         batch = await inputs.start_sending(
-            append.connection,
-            self._held.lease,
-            turn.id,
-            sending.MESSAGES,
-            timedelta(seconds=self._engine.runtime.deadline),
+            append.connection, lease, turn.id, sending.MESSAGES, limit
         )
-        await sessions.turn_began(append.connection, self._held.lease)
         await append.unmark()
         return turn, batch
 
-    async def _is_void(self, append: Append) -> bool:
-        """True without a turn, or once its messages were all taken back before they left: it ends."""
-        if self.turn is None:
-            return True
+    async def _is_void(self, append: Append, turn: Turn) -> bool:
+        """True once its messages were all taken back before they left, and none waits: it ends."""
+        if await inputs.any_queued(append.connection, self._held.lease, sending.MESSAGES):
+            return False
         await self._load_inputs(append.connection)
         if self.asked:
             return False
-        await ending.withdrawn(append, self.turn)
+        await ending.withdrawn(append, turn)
         return True
 
     async def _send(

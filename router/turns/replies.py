@@ -14,6 +14,7 @@ from router.ports import Step
 from router.turns.engine import Append, Engine, Holding, ending_of, reply, reply_key
 from router.turns.project import Segment
 from store import outbox, previews
+from store.database import Connection
 from store.holding import AtEnd
 from store.outbox import Effect
 from store.previews import Part
@@ -35,7 +36,7 @@ class Said:
 
 
 async def write(  # all that an answer is made of
-    append: Append,
+    connection: Connection,
     engine: Engine,
     holding: Holding,
     turn: Turn,
@@ -45,16 +46,16 @@ async def write(  # all that an answer is made of
     """What is to be written of all that was said, in its segments; those written before are left.
 
     The messages of the preview are taken by this: nothing else is to be done about them. `there`:
-    what was looked at already, under the same fence.
+    what was looked at already; without it, or where there is a preview, the caller has fenced.
     """
-    lease = append.held.lease
+    lease = holding.held.lease
     asked = keys(turn, said.segments)
-    written = set(there.written) if there else await outbox.written(append.connection, lease, asked)
+    written = set(there.written) if there else await outbox.written(connection, lease, asked)
     segment = _fresh(asked, written, said.segments)
     if segment is None:
         return []
     previewed = there is None or there.previewed
-    shown = await previews.settle(append.connection, lease, turn.id) if previewed else []
+    shown = await previews.settle(connection, lease, turn.id) if previewed else []
     if said.interrupted and shown:
         return stand(turn, shown, said.steps, segment.pause)
     cut = partial(engine.conversation.parts, mentions=holding.behaviour.mentions)

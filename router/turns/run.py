@@ -10,7 +10,7 @@ The writes of a turn, each one transaction fenced by the lease's epoch, in this 
   steer            inputs queued → sending ▸ request ▸ sent              messages.steer
   ask              approvals, questions, cards; awaiting a human, release  asking.ask
   decide           decision sending ▸ request ▸ sent, confirmed          sending.send_side
-  end              turn, usage, inputs, replies, place, release          ending.finish
+  end              turn, usage, inputs, replies, place, release          finishing.finish
 
 A process may die between any two. The next holder lists the history again from the same place and
 computes the same effects, whose keys make a second writing a no-op; what was `sending` is settled by
@@ -33,7 +33,7 @@ from router.errors import (
 from router.notices import Trouble
 from router.ports import Status, Thread
 from router.runtime.feed import Attached, Item, Listed, Live, Lost, Source, Woken, follow
-from router.turns import asking, ending, questions, sending, session
+from router.turns import asking, ending, finishing, questions, sending, session
 from router.turns.engine import Engine, Holding, Released
 from router.turns.messages import Messages
 from router.turns.project import Event, Projection
@@ -108,7 +108,7 @@ class Runner:
             await self._fail(Trouble.FAILED)
 
     async def _run(self) -> None:
-        agent = await self._load()
+        agent = self._load()
         self._holding.behaviour = behaviour_of(agent.settings, self._held.slack_channel_id)
         await session.retitle(self._engine, self._holding)
         idle, waiting = self._messages.turn is None, self._messages.all
@@ -151,9 +151,9 @@ class Runner:
         quiet = self._holding.behaviour.collect_seconds
         return min(quiet - newest, _MOST_COLLECTING * quiet - oldest)
 
-    async def _load(self) -> Agent:
-        async with database.borrow(self._engine.pool) as connection:
-            found = await holding.found(connection, self._held.lease)
+    def _load(self) -> Agent:
+        found, self._holding.found = self._holding.found, None
+        assert found is not None  # noqa: S101  # a claim finds something
         self._messages.load(found)
         return found.agent
 
@@ -195,10 +195,7 @@ class Runner:
             match item:
                 case Attached(events) | Listed(events):
                     self._listed(events)
-                    if isinstance(item, Attached):
-                        await self._messages.catch_up(runtime_session)
-                    await self._side(runtime_session)
-                    self._on_begun()
+                    await self._look(runtime_session, attached=isinstance(item, Attached))
                 case Live(event):
                     if not await self._live(event):
                         continue
@@ -211,6 +208,14 @@ class Runner:
                     continue
             if await self._advance(runtime_session):
                 return
+
+    async def _look(self, runtime_session: str, *, attached: bool) -> None:
+        """What there is to do beside what events ask for."""
+        if attached:
+            await self._messages.catch_up(runtime_session)
+        if not self._messages.alone():
+            await self._side(runtime_session)
+        self._on_begun()
 
     async def _live(self, event: Event) -> bool:
         """Takes an event in; True if it may change what there is to do."""
@@ -278,7 +283,7 @@ class Runner:
         await self._showing.end(turn.id)
         steps = self._showing.steps(interrupted=ended.interrupted)
         mine = self._messages.asked
-        await ending.finish(self._engine, self._holding, turn, ended, mine, steps)
+        await finishing.finish(self._engine, self._holding, turn, ended, mine, steps)
         return True
 
     async def _ask(self, runtime_session: str, turn: Turn) -> bool:

@@ -24,9 +24,9 @@ from router.turns import ending
 from router.turns.engine import Engine, Holding
 from router.turns.project import usage_between
 from router.turns.run import Runner
-from store import database, leases, sessions, usage
+from store import database, holding as holding_of, leases, sessions, usage
 from store.database import Pool
-from store.leases import Held, Lease, LeaseLost, Ready
+from store.leases import Lease, LeaseLost, Ready
 
 _log = structlog.get_logger(__name__)
 
@@ -131,24 +131,31 @@ class Worker:
             by_agent[one.deployed_agent_id].append(one.session_id)
         for agent_id, ids in by_agent.items():
             asked_at = clock.monotonic()
+            expires = asked_at + self._engine.timing.lease
             try:
-                found = await self._claimed(agent_id, ids)
+                claimed = await self._claimed(agent_id, ids, expires)
             except database.ERRORS as error:
                 _log.warning("claim.failed", error=type(error).__name__)
                 continue
-            for held in found:
-                self._run(held, asked_at + self._engine.timing.lease)
+            for holding in claimed:
+                self._run(holding)
 
-    async def _claimed(self, agent_id: UUID, ids: list[UUID]) -> list[Held]:
+    async def _claimed(self, agent_id: UUID, ids: list[UUID], expires: float) -> list[Holding]:
+        """What was to be had, with what there is to do for it: looked at together, after the claim."""
         lease = timedelta(seconds=self._engine.timing.lease)
         async with database.within(self._leases, lease.total_seconds() / 3) as connection:
             if len(ids) > 1:
-                return await leases.claim_some(connection, agent_id, ids, self._owner, lease)
-            held = await leases.claim(connection, Ready(agent_id, ids[0]), self._owner, lease)
-        return [held] if held is not None else []
+                some = await leases.claim_some(connection, agent_id, ids, self._owner, lease)
+            else:
+                one = await leases.claim(connection, Ready(agent_id, ids[0]), self._owner, lease)
+                some = [one] if one is not None else []
+            if not some:
+                return []
+            found = await holding_of.found(connection, agent_id, [held.id for held in some])
+        return [Holding(held, expires, found[held.id]) for held in some]
 
-    def _run(self, held: Held, expires: float) -> None:
-        holding = Holding(held, expires)
+    def _run(self, holding: Holding) -> None:
+        held = holding.held
         runner = Runner(self._engine, holding, partial(self._begun, held.ready))
         self._beginning.add(held.ready)
         task = self._tasks.create_task(self._guard(held.ready, holding, runner))

@@ -12,22 +12,32 @@ import asyncpg
 _SETTING = "model.replica"
 
 _WATCH = f"""
-CREATE TABLE model_writes (what text NOT NULL, replica text NOT NULL, holder text);
+CREATE TABLE model_writes (what text NOT NULL, replica text NOT NULL, holder text, session uuid,
+    xact bigint NOT NULL DEFAULT txid_current());
 
 CREATE FUNCTION model_note() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     replica text := current_setting('{_SETTING}', true);
     holder text;
+    session uuid;
 BEGIN
     IF COALESCE(replica, '') = '' THEN
         RETURN NULL;
     ELSIF TG_TABLE_NAME = 'agent_sessions' THEN
         holder := OLD.lease_owner;
+        session := NEW.id;
     ELSE
+        session := NEW.session_id;
         SELECT s.lease_owner INTO holder FROM agent_sessions s
         WHERE s.deployed_agent_id = NEW.deployed_agent_id AND s.id = NEW.session_id;
     END IF;
-    INSERT INTO model_writes VALUES (TG_ARGV[0], replica, holder);
+    IF holder IS NULL AND TG_TABLE_NAME <> 'agent_sessions' THEN -- who ends a turn and hands its session back in one statement held it
+        SELECT w.holder INTO holder FROM model_writes w
+        WHERE w.session = NEW.session_id AND w.xact = txid_current()
+          AND w.what = 'handed a session back';
+    END IF;
+    INSERT INTO model_writes (what, replica, holder, session)
+    VALUES (TG_ARGV[0], replica, holder, session);
     RETURN NULL;
 END $$;
 

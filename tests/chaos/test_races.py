@@ -98,7 +98,9 @@ async def test_fifty_first_messages_of_one_thread_make_one_session(
 
 
 async def second_agent(fleet: Fleet) -> Any:
-    first = await agents.get(fleet.here.connection, fleet.here.agent_id)
+    here = fleet.here
+    first = await agents.find(here.connection, here.workspace_id, here.agent_id)
+    assert first is not None
     deployed = await agents.put(
         fleet.here.connection,
         first.workspace_id,

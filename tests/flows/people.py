@@ -11,7 +11,7 @@ from router.escalations import Escalations
 from router.humans import Actor, Clicker, Ref
 from router.ports import Standing
 from router.runtime.client import Runtime
-from store import approvals, audit, database, escalations
+from store import approvals, database, escalations
 from store.approvals import Approval
 from store.escalations import Escalation
 from store.leases import Ready
@@ -97,7 +97,8 @@ async def awaits_people(here: World) -> None:
 
 async def actions(here: World, subject: UUID) -> list[str]:
     """What the record says was done with it, in order."""
-    return [r.action for r in await audit.of(here.connection, here.agent_id, subject)]
+    steps = "SELECT action FROM audit_entries WHERE subject_id = $1 ORDER BY id"
+    return [r["action"] for r in await here.connection.fetch(steps, subject)]
 
 
 def confirmations(here: World) -> list[dict[str, Any]]:

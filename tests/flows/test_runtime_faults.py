@@ -14,7 +14,8 @@ from router import notices
 from router.clock import Backoff
 from router.notices import Trouble
 from router.runtime.client import Runtime
-from router.turns import ending
+from router.turns import ending, finishing
+from tests.cases import long
 from tests.flows.people import approvals_in, awaits_people, clicker, doors, ref
 from tests.harness import TIMING, World, world
 from tests.support import eventually
@@ -50,11 +51,6 @@ async def answered_once(here: World, asked: Message) -> None:
     assert len(messages(here)) == 1
     (turn,) = await here.turns()
     assert turn["state"] == "completed"
-
-
-def long(*cases: str) -> list[Any]:
-    """Cases for `make test-long`: they differ from the others in little."""
-    return [pytest.param(case, marks=pytest.mark.long) for case in cases]
 
 
 @pytest.mark.parametrize("route", ["sessions.create", "events.send"])
@@ -202,7 +198,7 @@ async def test_a_message_that_is_thrown_away_time_after_time_is_refused_at_last(
     here: World, monkeypatch: pytest.MonkeyPatch
 ):
     """Each time a turn from elsewhere breaks off before it; it is sent three times in all."""
-    monkeypatch.setattr(ending, "_AFTER_FLUSH_SECONDS", 0.5)
+    monkeypatch.setattr(finishing, "_AFTER_FLUSH_SECONDS", 0.5)
     async with here.app(timing=QUICK), console(here) as elsewhere:
         first = await ask(here)
         await here.answers(first.channel, first.ts, 1)

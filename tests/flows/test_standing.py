@@ -56,7 +56,7 @@ async def test_an_agent_that_the_runtime_does_not_know_fails_visibly(here: World
 
 
 async def test_a_paused_agent_says_so_once_and_answers_when_it_is_resumed(here: World):
-    await agents.set_status(here.connection, here.agent_id, "paused")
+    await here.connection.execute("UPDATE deployed_agents SET status = 'paused'")
     async with here.app():
         asked = await here.slack.say("ada", here.slack.dm("ada"), "one")
         await eventually(
@@ -66,7 +66,7 @@ async def test_a_paused_agent_says_so_once_and_answers_when_it_is_resumed(here: 
         await eventually(lambda: here.slack.deliveries[-1].status == 200)
         claims = (await here.session())["lease_epoch"]
         await eventually(lambda: claimed_since(here, claims))
-        await agents.set_status(here.connection, here.agent_id, "active")
+        await here.connection.execute("UPDATE deployed_agents SET status = 'active'")
         answers = await here.answers(asked.channel, asked.ts, 2)
     assert answers == [notices.words(Trouble.PAUSED), 'You said: "one" and "two"']
 

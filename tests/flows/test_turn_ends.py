@@ -17,8 +17,9 @@ from router.notices import Trouble
 from router.runtime.client import Runtime
 from router.runtime.local.brain import ERRORS, script
 from router.runtime.local.faults import FaultKind
-from router.turns import ending
-from store import agents, sessions
+from router.turns import ending, finishing
+from store import sessions
+from tests.cases import few_of
 from tests.harness import TIMING, World, shown
 from tests.logs import real_logs
 from tests.support import eventually
@@ -173,16 +174,22 @@ async def test_a_message_that_may_not_join_the_turn_is_told_why(here: World):
     assert posts == [notices.words(Trouble.TOO_LARGE), 'You said: "one"']
 
 
-@pytest.mark.parametrize(
-    ("kind", "trouble"),
-    [
-        ("drop_before", Trouble.RUNTIME_AWAY),
-        ("rate_limit", Trouble.RUNTIME_LIMITED),
-        ("overloaded", Trouble.RUNTIME_OVERLOADED),
-        ("server_error", Trouble.RUNTIME_BROKEN),
-    ],
+_AWAY = (
+    ("drop_before", Trouble.RUNTIME_AWAY),
+    ("rate_limit", Trouble.RUNTIME_LIMITED),
+    ("overloaded", Trouble.RUNTIME_OVERLOADED),
+    ("server_error", Trouble.RUNTIME_BROKEN),
 )
-@pytest.mark.parametrize("route", ["sessions.create", "events.send"])
+
+
+@pytest.mark.parametrize(
+    ("route", "kind", "trouble"),
+    # each trouble once, and either route
+    few_of(
+        [(route, *away) for route in ("sessions.create", "events.send") for away in _AWAY],
+        [("sessions.create", *_AWAY[0]), *(("events.send", *away) for away in _AWAY[1:])],
+    ),
+)
 async def test_a_message_that_waits_for_the_runtime_is_told_what_for(
     here: World, monkeypatch: pytest.MonkeyPatch, kind: FaultKind, trouble: Trouble, route: str
 ):
@@ -219,7 +226,7 @@ async def test_each_reference_that_a_person_is_shown_stands_in_the_logs(
             await archive_one(here)
             await here.slack.say("grace", "general", "@threadline two", thread_ts=asked.ts)
             await eventually(lambda: len(here.slack.ephemerals) == 3)
-            await agents.set_status(here.connection, here.agent_id, "paused")
+            await here.connection.execute("UPDATE deployed_agents SET status = 'paused'")
             paused = await ask(here, "three")
             await eventually(lambda: here.shown(paused.channel, paused.ts))
             posts = here.shown(asked.channel, asked.ts) + here.shown(paused.channel, paused.ts)
@@ -369,7 +376,7 @@ async def flush_one(here: World, client: Runtime, asked: Message, session_id: st
 async def test_a_message_that_the_runtime_threw_away_is_sent_again(
     here: World, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(ending, "_AFTER_FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr(finishing, "_AFTER_FLUSH_SECONDS", 0.05)
     async with here.app(), console(here) as client:
         asked = await ask(here, "one")
         await here.answers(asked.channel, asked.ts, 1)

@@ -127,7 +127,7 @@ async def test_a_late_holder_writes_nothing(db, session):
     async def append(held: Held) -> None:
         async with db.transaction():
             await leases.fence(db, held.lease)
-            await turns.begin(db, held)
+            await factories.turn(db, session)
 
     for proof in (leases.fence, leases.fence_quietly):
         with pytest.raises(LeaseLost):
@@ -157,7 +157,7 @@ async def test_while_a_holder_appends_nobody_claims_behind_its_back(connect, db,
     async with asyncio.TaskGroup() as tasks:
         async with appender.transaction():
             await leases.fence(appender, held.lease)
-            await turns.begin(appender, held)
+            await factories.turn(appender, session)
             claim = tasks.create_task(
                 leases.claim(claimer, factories.ready(session), "second", LEASE)
             )
@@ -335,8 +335,8 @@ async def test_a_message_that_was_queued_while_a_human_was_asked_is_seen(
     held = await factories.held(db, session)
     async with db.transaction():
         await leases.fence(db, held.lease)
-        await inputs.start_sending(db, held.lease, turn["id"], ["decision"], LEASE)
-        await inputs.finish(db, held.lease, turn["id"])
+        batch = await inputs.start_sending(db, held.lease, turn["id"], ["decision"], LEASE)
+        await inputs.use(db, held.lease, [i.id for i in batch], turn["id"])
         assert await turns.end(db, held.lease, turn["id"], "completed", "end_turn", "")
     await release(db, held)
     assert await _is_stranded(db) is stranded

@@ -22,8 +22,6 @@ from tests.store.shards import reaches
 from tests.store.test_plans import _generic_plan, _nodes
 from tests.store.test_statements import _MODULES, _STATEMENTS
 
-pytestmark = pytest.mark.xdist_group("grown")  # in one process: it takes long to fill the database
-
 _MOST = 250
 # Statements that may read more: how much, and why.
 _MORE = {

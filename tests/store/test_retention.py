@@ -232,16 +232,16 @@ async def test_of_a_cleared_delivery_the_effect_is_not_written_again(db, session
 
 async def test_previews_go_once_they_are_old_and_their_turn_is_over(db, on, session):
     held = await factories.held(db, session)
-    ended = await turns.begin(db, held)
-    await previews.begin(db, held, ended.id, Part(0, 0, "starting", None, _OLD))
-    await previews.begin(db, held, ended.id, Part(1, 9, "starting", None, _YOUNG))
+    ended = (await factories.turn(db, session))["id"]
+    await previews.begin(db, held, ended, Part(0, 0, "starting", None, _OLD))
+    await previews.begin(db, held, ended, Part(1, 9, "starting", None, _YOUNG))
     assert await retention.drop_previews(db, on.agent_id, _AGE, _MANY) == 0
-    await turns.end(db, held.lease, ended.id, "completed", "end_turn", "")
-    live = await turns.begin(db, held)
-    await previews.begin(db, held, live.id, Part(0, 0, "starting", None, _OLD))
+    await turns.end(db, held.lease, ended, "completed", "end_turn", "")
+    live = (await factories.turn(db, session))["id"]
+    await previews.begin(db, held, live, Part(0, 0, "starting", None, _OLD))
     assert await retention.drop_previews(db, on.agent_id, _AGE, _MANY) == 2
-    assert await previews.of_turn(db, held.lease, ended.id) == []
-    assert len(await previews.of_turn(db, held.lease, live.id)) == 1
+    assert await previews.of_turn(db, held.lease, ended) == []
+    assert len(await previews.of_turn(db, held.lease, live)) == 1
 
 
 async def test_events_that_no_accept_could_take_in_are_forgotten(db, on):

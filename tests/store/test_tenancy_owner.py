@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import asyncpg
 import pytest
 
-from store import database, inputs, leases, retention, sessions, sessions_read, tenancy
+from store import database, holding, inputs, leases, retention, sessions, sessions_read, tenancy
 from store.database import Connection
 from store.embedded import embedded_postgres, temporary_data_dir
 from store.migrate import migrate
@@ -61,7 +61,7 @@ async def test_the_ack_and_worker_paths_work_for_an_ordinary_owner(owner, db):
     assert held is not None
     async with owner.transaction():
         await leases.fence(owner, held.lease)
-        await sessions.turn_began(owner, held.lease)
+    assert await holding.begin_turn(owner, held, ["message"], LEASE, held.wake_seq)
     assert await db.fetchval("SELECT status FROM agent_sessions") == "running"
     assert await retention.clear_inputs(owner, on.agent_id, LEASE, 10) == 0
 

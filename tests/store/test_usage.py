@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from store import inputs, leases, sessions, turns, usage
+from store import holding, turns, usage
 from store.database import Connection
 from store.leases import Held
 from store.usage import Usage
@@ -22,19 +22,12 @@ async def _turn(db: Connection, row: Any, used: Usage | None, total: int | None)
     await factories.message(db, row)
     await db.execute("UPDATE agent_sessions SET ready_at = now() WHERE id = $1", row["id"])
     held = await factories.held(db, row)
-    async with db.transaction():
-        await leases.fence(db, held.lease)
-        turn = await turns.begin(db, held)
-        await inputs.start_sending(db, held.lease, turn.id, ["message"], factories.LEASE)
-        await sessions.turn_began(db, held.lease)
-    async with db.transaction():
-        await leases.fence(db, held.lease)
-        assert await turns.end(db, held.lease, turn.id, "completed", "end_turn", "some words")
-        await usage.add(db, held, turn.id, used)
-        await inputs.finish(db, held.lease, turn.id)
-        snapshot = {"input_tokens": total} if total is not None else None
-        await sessions.turn_ended(db, held.lease, None, snapshot)
-        await leases.release(db, held.lease)
+    seq = held.wake_seq
+    begun = await holding.begin_turn(db, held, ["message"], factories.LEASE, seq)
+    assert begun is not None
+    snapshot = {"input_tokens": total} if total is not None else None
+    ending = turns.Ending("completed", "end_turn", "some words", used, snapshot=snapshot)
+    assert await turns.complete(db, held, begun[0].id, ending, seq) is False
     return held
 
 
