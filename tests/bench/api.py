@@ -1,8 +1,10 @@
 """Sessions read and created over the API, beside a bare handler with the same tokens: `make bench`.
 
+    python -m tests.bench.api          QUICK=1: one short round
+
 Each server has a process of its own, under uvloop, and so has whoever asks: kept-alive connections, of
 which each sends its next request when the last was answered. Requests and tokens of fifty members are
-written beforehand. PostgreSQL waits for the disk. QUICK=1: one short round.
+written beforehand. PostgreSQL waits for the disk.
 
 bare            aiohttp: verifies the token with PyJWT, reads the body, answers as long a JSON
 read            GET of a session, one of a thousand
@@ -12,21 +14,19 @@ say             POST of a session's next message
 server, pg, load  CPU for one request: the server's process, PostgreSQL's, and whoever asks
 """
 
-import asyncio
 import json
-import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
 import jwt
 from aiohttp import web
 
-from bot.process import ready, run, stop_on_signals, until
+from bot import process
 from router.api.auth.origins import Origins
 from router.api.auth.principals import Authenticator
 from router.api.auth.tokens import Verifier
@@ -36,9 +36,12 @@ from router.api.serve import Api, Means
 from router.runtime.client import Runtime
 from store import database, members
 from store.database import Connection
-from tests.bench import common
-from tests.bench.asking import NUMBER, Load, asked
+from tests.bench import alone, common, goals
 from tests.bench.common import Figures, Results
+from tests.bench.goals import Outcome
+from tests.bench.load import NUMBER, Order
+from tests.bench.processes import Server, started
+from tests.bench.serving import Bench, Postgres
 from tests.store import factories
 from tests.store.factories import Ground
 from tests.supabase import ISSUER, SECRET, shared
@@ -48,9 +51,9 @@ PROMISED = {"read": 0.5, "create": 0.25}
 
 _MEMBERS, _SESSIONS = 50, 1_000
 _CONNECTIONS = 32
+_ROUNDS, _ASKED, _QUICK_ASKED = 3, 2_000, 1_000
 _POOL = 10
 _ANSWER = {f"field_{n}": "a value of some length" for n in range(17)}
-_TICKS = os.sysconf("SC_CLK_TCK")
 _ENDLESS = 10**9
 
 # $1 agent, $2 workspace, $3 how many
@@ -130,7 +133,7 @@ async def _bare(request: web.Request) -> web.Response:
 
 async def _serve(dsn: str) -> None:
     """One of the servers, until it is told to end: ours with a database, the bare one without."""
-    stop, app = stop_on_signals(), web.Application()
+    stop, app = process.stop_on_signals(), web.Application()
     async with AsyncExitStack() as stack:
         if dsn:
             (await _ours(stack, dsn)).mount(app)
@@ -140,8 +143,8 @@ async def _serve(dsn: str) -> None:
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        ready(port=runner.addresses[0][1])
-        await until(stop)
+        process.ready(port=runner.addresses[0][1])
+        await process.until(stop)
 
 
 async def _ours(stack: AsyncExitStack, dsn: str) -> Api:
@@ -158,69 +161,50 @@ async def _ours(stack: AsyncExitStack, dsn: str) -> Api:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A process that serves."""
-
-    pid: int
-    port: int
-
-
-@asynccontextmanager
-async def _process(dsn: str) -> AsyncIterator[Server]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.bench.api", "serve", dsn), stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout
-    try:
-        said = json.loads(await process.stdout.readline())
-        yield Server(process.pid, said["port"])
-    finally:
-        process.terminate()
-        await process.wait()
-
-
 # ------------------------------------------------------------------ what is measured
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """Both servers, the database's process, and what is asked for."""
+class Stand:
+    """Both servers, the database, and what is asked for."""
 
-    ours: Server
-    bare: Server
-    postmaster: int
+    bench: Bench
+    postgres: Postgres
+    servers: dict[str, Server]
     on: Ground
     sessions: list[UUID]
-    seconds: float
 
-    async def measure(self, case: Case) -> Figures:
-        """The rate of a case, and the CPU of each request."""
-        server = self.ours if case.server == "ours" else self.bare
-        requests = case.requests(self.on, self.sessions)
-        load = Load(server.port, requests, _CONNECTIONS, self.seconds, case.wanted)
-        server_before, pg_before = _cpu(server.pid), _family(self.postmaster)
-        figures = await asked(load)
-        ours, pg = _cpu(server.pid) - server_before, _family(self.postmaster) - pg_before
-        each = 1e6 / figures["asked"]
-        return figures | {"server_us": ours * each, "pg_us": pg * each}
-
-
-def _cpu(pid: int) -> float:
-    """The seconds of CPU that a process has had."""
-    stat = _stat(pid)
-    return (int(stat[11]) + int(stat[12])) / _TICKS
-
-
-def _stat(pid: int) -> list[str]:
-    """What the kernel says of a process, behind its name."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    async def measure(self, case: Case, count: int) -> Figures:
+        """The rate of a case, and the CPU of each request. ValueError where one is answered otherwise."""
+        server, generator = self.servers[case.server], self.bench.generator
+        given = tuple(case.requests(self.on, self.sessions))
+        await generator.prepare(Order(server.url, "given", count, _CONNECTIONS, given=given))
+        before = server.cpu_seconds(), self.postgres.cpu_seconds()
+        sent = await generator.go()
+        if set(sent.statuses) != {str(case.wanted)}:
+            raise ValueError(f"{case.server} answered {sent.statuses}")
+        each = 1e6 / count
+        return {
+            "rate": sent.rate,
+            "p50_ms": sent.percentiles["p50"],
+            "p99_ms": sent.percentiles["p99"],
+            "server_us": (server.cpu_seconds() - before[0]) * each,
+            "pg_us": (self.postgres.cpu_seconds() - before[1]) * each,
+            "load_us": sent.cpu_seconds * each,
+        }
 
 
-def _family(pid: int) -> float:
-    """The same of a process and its children that live."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return sum(_cpu(each) for each in [pid, *map(int, children)])
+@asynccontextmanager
+async def _stand(on: Bench) -> AsyncIterator[Stand]:
+    async with (
+        on.postgres.fresh() as postgres,
+        started("tests.bench.api", "serve", "") as bare,
+        started("tests.bench.api", "serve", postgres.dsn) as ours,
+    ):
+        connection = await database.connect(postgres.dsn)
+        ground, sessions = await _filled(connection)
+        await connection.close()
+        yield Stand(on, postgres, {"bare": bare, "ours": ours}, ground, sessions)
 
 
 async def _filled(connection: Connection) -> tuple[Ground, list[UUID]]:
@@ -232,18 +216,17 @@ async def _filled(connection: Connection) -> tuple[Ground, list[UUID]]:
     return on, [row["id"] for row in rows]
 
 
-async def _measured(seconds: float, count: int) -> Results:
+async def measure(on: Bench, count: int, rounds: int) -> Results:
+    """All cases, round by round."""
     found: Results = {name: [] for name in _CASES}
-    async with common.database(durable=True) as dsn, _process("") as bare, _process(dsn) as ours:
-        connection = await database.connect(dsn)
-        on, sessions = await _filled(connection)
-        parent = int(_stat(connection.get_server_pid())[1])
-        bench = Bench(ours, bare, parent, on, sessions, seconds)
-        for turn in range(count):
+    async with _stand(on) as here:
+        for turn in range(rounds):
+            sys.stderr.write(f"round {turn + 1} of {rounds}\n")
             for name, case in _CASES.items():
-                sys.stderr.write(f"round {turn + 1} of {count}: {name}\n")
-                found[name].append(await bench.measure(case))
-        await connection.close()
+                seen = await on.undisturbed(partial(here.measure, case, count))
+                if case.beside:
+                    seen["ratio"] = seen["rate"] / found[case.beside][turn]["rate"]
+                found[name].append(seen)
     return found
 
 
@@ -251,27 +234,33 @@ def _row(name: str, found: Figures) -> list[str]:
     ratio = f"{found['ratio']:.2f}" if "ratio" in found else ""
     times = [f"{found[each]:.1f}" for each in ("p50_ms", "p99_ms")]
     cpu = [f"{found[each]:.0f}" for each in ("server_us", "pg_us", "load_us")]
-    return [name, f"{found['rate']:.0f}", ratio, *times, *cpu]
+    return [name, f"{found['rate']:.0f}", ratio, *times, *cpu, f"{found['others']:.1f}"]
+
+
+async def run(on: Bench) -> Outcome:
+    """All of it."""
+    count, rounds = (_QUICK_ASKED, 1) if common.quick() else (_ASKED, _ROUNDS)
+    found = await measure(on, count, rounds)
+    seen = {name: common.medians(found[name]) for name in _CASES}
+    heading = ["case", "a second", "of bare", "p50 ms", "p99 ms"]
+    rows = [[*heading, "server µs", "pg µs", "load µs", "others"]]
+    rows += [_row(*one) for one in seen.items()]
+    verdicts = [
+        goals.at_least(
+            "the API", f"{name}, of a bare handler", seen[name]["ratio"], least, digits=2
+        )
+        for name, least in PROMISED.items()
+    ]
+    return Outcome("api", rows, found, verdicts)
 
 
 def main() -> int:
-    """Prints the table; 1 where a promise is not kept."""
-    if sys.argv[1:2] == ["serve"]:
-        common.quieten()
-        run(_serve(sys.argv[2]))
-        return 0
+    """The command, or one of its servers."""
+    if sys.argv[1:2] != ["serve"]:
+        return alone.main(run)
     common.quieten()
-    seconds, count = (1.0, 1) if common.quick() else (3.0, 5)
-    found = run(_measured(seconds, count))
-    for name, case in _CASES.items():
-        for figures, bare in zip(found[name], found[case.beside or name], strict=True):
-            if case.beside:
-                figures["ratio"] = figures["rate"] / bare["rate"]
-    medians = {name: common.medians(found[name]) for name in _CASES}
-    heading = ["case", "a second", "of bare", "p50 ms", "p99 ms", "server us", "pg us", "load us"]
-    common.report("api", [heading, *(_row(*one) for one in medians.items())], found)
-    kept = (medians[name]["ratio"] >= least for name, least in PROMISED.items())
-    return 0 if all(kept) else 1
+    process.run(_serve(sys.argv[2]))
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What waits is worked off: `make bench`, two minutes; QUICK=1: a twentieth of it.
+"""What waits is worked off: `make bench`, half a minute.
 
-    python -m tests.bench.backlog
+    python -m tests.bench.backlog      QUICK=1: a quarter; FULL=1: 100,000 in 10,000 threads
 
 So many messages of so many threads have been accepted while nobody worked; then three replicas start. One by
 one, behind everybody's back, the rows are those that an accept writes.
@@ -12,19 +12,22 @@ share        of the posts, each replica's; none is starved
 wrong        messages lost, answered twice or out of order in their thread: none
 """
 
-import asyncio
 import sys
 import time
+from functools import partial
 
 import asyncpg
 
-from tests.bench import common, lean_slack
-from tests.bench.common import Figures
+from tests.bench import alone, common, goals, lean_slack
+from tests.bench.common import Figures, Results
+from tests.bench.goals import Outcome, Verdict
 from tests.bench.lean_slack import Talk
-from tests.bench.town import Town, replicas, town
+from tests.bench.serving import Bench
+from tests.bench.town import CPU, Town, cpu, replicas, town
 
-_THREADS, _QUICK_THREADS, _EACH, _REPLICAS = 10_000, 500, 10, 3
-_PATIENCE_SECONDS = 900.0
+_THREADS, _QUICK, _FULL, _EACH, _REPLICAS = 1_000, 250, 10_000, 10, 3
+_PATIENCE_SECONDS = 1_800.0
+_GOAL = 0.7
 
 # $1 agent, $2 how many threads, $3 app, $4 team, $5 the time of the first message
 _SESSIONS = """
@@ -63,9 +66,9 @@ SELECT count(*) AS count FROM slack_outbox WHERE lane = 'reply' GROUP BY body->>
 """
 
 
-async def measure(threads: int) -> Figures:
+async def measure(on: Bench, threads: int) -> Figures:
     """The whole of it, once."""
-    async with town() as here:
+    async with town(on) as here:
         await _fill(here, threads)
         await here.ask(here.slack, "wait", {"threads": threads, "messages": _EACH})
         here.mark()
@@ -77,6 +80,7 @@ async def measure(threads: int) -> Figures:
             told = await here.ask(here.slack, "waited", {"seconds": _PATIENCE_SECONDS})
             shares, turns = here.shares(), await _by_replica(here)
         return {
+            "messages": told["said"],
             "started_s": started,
             "first_200_ms": new.ack[0] * 1000,
             "first_answer_s": new.took[0],
@@ -112,28 +116,53 @@ async def _fill(here: Town, threads: int) -> None:
         await connection.close()
 
 
-def main() -> None:
-    """Prints the table and writes it beside."""
-    common.quieten()
-    threads = _QUICK_THREADS if common.quick() else _THREADS
-    sys.stderr.write(f"{threads * _EACH:,} messages in {threads:,} threads\n")
-    seen = asyncio.run(measure(threads))
-    kinds = ("replicas", "postgres", "runtime", "slack", "others")
-    rows = [
-        ["waiting", "msg/s", "turns/s", "share", "first 200 ms", "wrong", "s"],
+def rows(seen: Figures) -> list[list[str]]:
+    """The table."""
+    waiting = seen["messages"]
+    return [
+        ["waiting", "msg/s", "turns/s", "share", "first 200 ms", "wrong", "s", CPU],
         [
-            f"{threads * _EACH:,} in {threads:,}",
+            f"{waiting:,.0f} in {waiting / _EACH:,.0f}",
             f"{seen['a_second']:.0f}",
             f"{seen['turns_a_second']:.0f}",
             f"{seen['least_share']:.0%} to {seen['most_share']:.0%}",
             f"{seen['first_200_ms']:.0f}",
             f"{seen['wrong']:.0f}",
             f"{seen['seconds']:.0f}",
+            cpu(seen),
         ],
     ]
-    common.report("backlog", rows, {"backlog": [seen]})
-    sys.stdout.write("CPU: " + ", ".join(f"{k} {seen[f'cpu_{k}']:.2f}" for k in kinds) + "\n")
+
+
+def judged(seen: Figures) -> list[Verdict]:
+    """What was seen beside the goals; how it compares with whole turns, `against` knows."""
+    return [
+        goals.none("8 backlog", "lost, doubled or out of order", seen["wrong"]),
+        goals.at_least(
+            "8 backlog",
+            "least share of a replica, of 1/3",
+            seen["least_share"] * _REPLICAS,
+            0.5,
+            digits=2,
+        ),
+    ]
+
+
+def against(backlog: Results, through: Results) -> list[Verdict]:
+    """How fast it is drained beside what one replica does with ten messages open."""
+    drained = common.medians(backlog["backlog"])["a_second"]
+    whole = common.medians(through["1 × ten"])["a_second"]
+    figure = "drained, of workload 5 (ten open)"
+    return [goals.at_least("8 backlog", figure, drained / max(whole, 1), _GOAL, digits=2)]
+
+
+async def run(on: Bench) -> Outcome:
+    """All of it."""
+    threads = _FULL if common.full() else _QUICK if common.quick() else _THREADS
+    sys.stderr.write(f"{threads * _EACH:,} messages in {threads:,} threads\n")
+    seen = await on.undisturbed(partial(measure, on, threads))
+    return Outcome("backlog", rows(seen), {"backlog": [seen]}, judged(seen))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(alone.main(run))

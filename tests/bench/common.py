@@ -23,12 +23,24 @@ Case = TypeVar("Case")
 Figures = dict[str, float]
 Results = dict[str, list[Figures]]
 
-_RESULTS = Path("build/bench")
+RESULTS = Path("build/bench")
+DISTURBED = 0.3
+"""Cores busy with anything else, from which on a measurement is worth little."""
 
 
 def quick() -> bool:
     """Whether a short run was asked for: `QUICK=1`."""
-    return os.environ.get("QUICK", "0") not in ("", "0")
+    return asked("QUICK")
+
+
+def full() -> bool:
+    """Whether the largest sizes were asked for: `FULL=1`."""
+    return asked("FULL")
+
+
+def asked(name: str) -> bool:
+    """Whether a variable of the environment is set to anything but 0."""
+    return os.environ.get(name, "0") not in ("", "0")
 
 
 def quieten() -> None:
@@ -40,10 +52,10 @@ def quieten() -> None:
 
 
 @asynccontextmanager
-async def database(*, durable: bool = False) -> AsyncIterator[str]:
-    """The address of a fresh, migrated PostgreSQL of its own; it waits for the disk if `durable`."""
+async def database() -> AsyncIterator[str]:
+    """The address of a fresh, migrated PostgreSQL of its own."""
     with temporary_data_dir() as folder:
-        async with embedded_postgres(folder, durable=durable) as server:
+        async with embedded_postgres(folder, durable=False) as server:
             await migrate(server.dsn)
             yield server.dsn
 
@@ -96,12 +108,25 @@ def report(name: str, rows: Iterable[Sequence[str]], results: Results) -> None:
     of = f"medians of {count} interleaved rounds" if count > 1 else "one round"
     path = _write(name, results)
     heading = f"{name}: {of} on {machine()}"
-    sys.stdout.write(f"{heading}\n\n{table(rows)}\n\nevery round: {path}\n")
+    sys.stdout.write(f"{heading}\n\n{table(rows)}\n\n{_disturbed(results)}every round: {path}\n")
+
+
+def _disturbed(results: Results) -> str:
+    """How busy the machine was with anything else, where that was measured."""
+    seen = [one["others"] for found in results.values() for one in found if "others" in one]
+    if not seen:
+        return ""
+    middle, most = statistics.median(seen), max(seen)
+    much = sum(one > DISTURBED for one in seen)
+    return (
+        f"cores busy with anything else: {middle:.2f}, at most {most:.2f}; "
+        f"{much} of {len(seen)} measurements were disturbed\n"
+    )
 
 
 def _write(name: str, results: Results) -> Path:
-    _RESULTS.mkdir(parents=True, exist_ok=True)
-    path = _RESULTS / f"{name}.json"
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{name}.json"
     body = {
         "machine": machine(),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -117,11 +117,11 @@ def _envelope(event: dict[str, Any], event_id: str) -> dict[str, Any]:
     }
 
 
-def request(body: bytes, host: str, *, secret: str = SECRET) -> bytes:
+def request(body: bytes, host: str) -> bytes:
     """The bytes of a POST that carries the body, signed now; good for five minutes."""
     stamp = str(int(time.time()))
     signed = b"v0:" + stamp.encode() + b":" + body
-    signature = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+    signature = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
     head = (
         f"POST /slack/events HTTP/1.1\r\nHost: {host}\r\n"
         "User-Agent: Slackbot 1.0 (+https://api.slack.com/robots)\r\n"

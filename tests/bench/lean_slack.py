@@ -41,7 +41,7 @@ class Talk:
 
     `messages` in all of each thread, at most `open_at_once` without an answer. `per_second`: that many
     are said in all, answered or not. `seconds`: nothing is said after that. `again`: the threads of
-    the talk before go on. `text` stands before each note.
+    the talk before go on, the first so many of them. `text` stands before each note.
     """
 
     urls: list[str]
@@ -335,10 +335,11 @@ class Slack:
         clients = [Client(url, "/slack/events") for url in talk.urls]
         for client in clients:
             await client.connect()
-        for thread in self._threads:
+        threads = self._threads[: talk.threads]
+        for thread in threads:
             thread.open.clear()
         before = Counter(self._calls)
-        people = People(talk, self._threads, clients)
+        people = People(talk, threads, clients)
         self._hearing = [*([self._waiting] if self._waiting else []), people]
         told = await people.talk()
         told.calls = dict(self._calls - before)

@@ -27,6 +27,7 @@ import aiohttp
 from store.migrate import migrate
 from tests.bench import common
 from tests.bench.common import Figures
+from tests.bench.processes import resident_kb
 from tests.chaos.processes import Fleet, Process, processes
 from tests.chaos.servers import server, stalled
 from tests.harness import World, world
@@ -76,9 +77,7 @@ class Flood:
 
     def resident_mb(self) -> float:
         """The process's memory now."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
-        return int(line.split()[1]) / 1024
+        return resident_kb(self.process.pid) / 1024
 
 
 def _event(here: World, number: int) -> dict[str, object]:

@@ -23,6 +23,7 @@ from router.runtime.budget import _LIMITS, Need
 from router.runtime.local import Fault, FaultKind, LocalRuntime
 from tests.bench import common
 from tests.bench.common import Figures
+from tests.bench.processes import resident_kb
 from tests.chaos.processes import Fleet, Process, processes
 from tests.harness import World, world
 from tests.support import eventually
@@ -78,7 +79,7 @@ async def _kill(fleet: Fleet, turns: int) -> Figures:
     here = fleet.here
     first = await _serve(fleet)
     await _hold(here, turns)
-    held_mb = _resident_mb(first)
+    held_mb = resident_kb(first.pid) / 1024
     await _serve(fleet)
     listed = _listen(here)
     reads = _reads(here)
@@ -136,12 +137,6 @@ async def _answered(here: World) -> int:
         " JOIN agent_sessions s ON s.id = t.session_id WHERE t.state = 'completed'"
     )
     return sum(len(here.bot_posts(row["channel"], row["ts"])) == 1 for row in rows)
-
-
-def _resident_mb(process: Process) -> float:
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
-    return int(line.split()[1]) / 1024
 
 
 def _row(figures: Figures) -> list[str]:

@@ -1,7 +1,9 @@
-"""What an idle reader of a session's stream costs in memory: `python -m tests.bench.sse`.
+"""What an idle reader of a session's stream costs in memory: `make bench`, half a minute.
+
+    python -m tests.bench.sse
 
 One process serves the stream and nothing else; readers connect, are told a short history, and wait. Its
-resident memory is read from /proc before and after. QUICK=1 takes a fifth of the readers.
+resident memory is read from /proc before and after. QUICK=1: 200 readers.
 
 one session    all read the same session, so that what is counted is what each reader adds
 each its own   every fifth reader has a session of its own, with an upstream and a history
@@ -14,20 +16,22 @@ import sys
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from router.runtime.client import Runtime
 from store import database
-from tests.bench import common
+from tests.bench import alone, common, goals
 from tests.bench.common import Figures
+from tests.bench.goals import Outcome
+from tests.bench.processes import answering, heard, resident_kb
+from tests.bench.serving import Bench
 from tests.flows.watching import Stage, serving, stage
 from tests.store.factories import Ground
 from tests.support import eventually
 
 LIMIT_KB = 40.0
-_READERS = 1_000
+_READERS, _QUICK_READERS = 500, 200
 _SHARE = 5
 _CASES = {"one session": 1, "each its own": _SHARE}
 _TURNS = 5
@@ -39,7 +43,7 @@ async def _serve(dsn: str, runtime_url: str, on: Ground) -> None:
     pool = await database.open_pool(dsn, size=6)
     client = Runtime(api_key="local", base_url=runtime_url, max_streams=500)
     async with serving(pool, client, on) as replica:
-        sys.stdout.write(f"{replica.url}\n")
+        sys.stdout.write(f"{json.dumps({'url': replica.url})}\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)
     await client.close()
@@ -51,25 +55,8 @@ async def _process(here: Stage, dsn: str) -> AsyncIterator[tuple[int, str]]:
     """The process's id and address."""
     on = [str(here.on.workspace_id), str(here.on.agent_id), str(here.on.install_id)]
     arguments = json.dumps([dsn, here.runtime.url, *on])
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "tests.bench.sse", arguments),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdin
-    assert process.stdout
-    try:
-        yield process.pid, (await process.stdout.readline()).decode().strip()
-    finally:
-        process.stdin.close()
-        await process.wait()
-
-
-def _resident_kb(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
-    return int(line.split()[1])
+    async with answering("tests.bench.sse", arguments) as process:
+        yield process.pid, (await heard(process))["url"]
 
 
 async def _read(url: str, session_id: UUID) -> tuple[StreamReader, StreamWriter]:
@@ -95,39 +82,46 @@ async def _sessions(here: Stage, count: int) -> list[UUID]:
     return made
 
 
-async def measure(share: int) -> Figures:
+async def measure(on: Bench, share: int) -> Figures:
     """What `_READERS` readers cost, `share` of them to a session, or all to one if it is 1."""
-    count = _READERS // 5 if common.quick() else _READERS
-    async with common.database() as dsn, stage(dsn) as here, AsyncExitStack() as stack:
+    count = _QUICK_READERS if common.quick() else _READERS
+    async with AsyncExitStack() as stack:
+        dsn = (await stack.enter_async_context(on.postgres.fresh())).dsn
+        here = await stack.enter_async_context(stage(dsn))
         sessions = await _sessions(here, 1 if share == 1 else count // share)
         pid, url = await stack.enter_async_context(_process(here, dsn))
         readers = [await _read(url, session_id) for session_id in sessions[:1]]
-        before = _resident_kb(pid)
+        before = resident_kb(pid)
         readers += [await _read(url, sessions[n % len(sessions)]) for n in range(count)]
         await asyncio.sleep(1)  # what was freed is free
-        after = _resident_kb(pid)
+        after = resident_kb(pid)
         upstreams = here.runtime.streams()
         for _, writer in readers:
             writer.close()
     return {"readers": count, "upstreams": upstreams, "kb": (after - before) / count}
 
 
-def main() -> int:
-    """Prints the table; 1 where a reader costs more than it may."""
-    if len(sys.argv) > 1:
-        dsn, runtime_url, workspace, agent, install = json.loads(sys.argv[1])
-        on = Ground(UUID(workspace), UUID(agent), UUID(install))
-        asyncio.run(_serve(dsn, runtime_url, on))
-        return 0
-    common.quieten()
-    found = {name: [asyncio.run(measure(share))] for name, share in _CASES.items()}
+async def run(on: Bench) -> Outcome:
+    """Both cases."""
+    found = {name: [await measure(on, share)] for name, share in _CASES.items()}
     rows = [["readers of", "readers", "upstreams", "kB each"]]
     rows += [
         [name, f"{one['readers']:.0f}", f"{one['upstreams']:.0f}", f"{one['kb']:.1f}"]
         for name, [one] in found.items()
     ]
-    common.report("sse", rows, found)
-    return 1 if found["one session"][0]["kb"] > LIMIT_KB else 0
+    each = found["one session"][0]["kb"]
+    verdict = goals.at_most("the API", "an idle reader of a stream", each, LIMIT_KB, "kB", digits=1)
+    return Outcome("sse", rows, found, [verdict])
+
+
+def main() -> int:
+    """The command, or the process that is measured."""
+    if len(sys.argv) == 1:
+        return alone.main(run)
+    dsn, runtime_url, workspace, agent, install = json.loads(sys.argv[1])
+    on = Ground(UUID(workspace), UUID(agent), UUID(install))
+    asyncio.run(_serve(dsn, runtime_url, on))
+    return 0
 
 
 if __name__ == "__main__":

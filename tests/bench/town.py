@@ -7,14 +7,10 @@ channel of its own.
 
 import asyncio
 import json
-import os
-import sys
 import time
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -24,50 +20,35 @@ from bot.install import InstallBook
 from bot.sealing import Keyring
 from store import agents, database, members
 from store.installs import NewInstall
-from tests.bench import lean_slack, serving
+from tests.bench import lean_slack, processes
+from tests.bench.common import Figures
 from tests.bench.lean_slack import Talk, Told
+from tests.bench.processes import Server, answering
 from tests.bench.replica import KEYS
-from tests.bench.serving import Postgres, Server
-from tests.harness import environment
+from tests.bench.serving import Bench, Postgres
 
-_ROOT = Path(__file__).parents[2]
-_START_SECONDS = 60.0
-_LINE_BYTES = 64 * 1024 * 1024
+CPU = "CPU: replicas, postgres, runtime, slack, others"
+"""The heading of `cpu`."""
+
 _FREE = 10_000_000  # of requests a minute
-_LONG_SECONDS = 900.0
+_LONG_SECONDS = 1_800.0
 
 
-@dataclass(slots=True)
-class Replica:
+@dataclass(frozen=True, slots=True)
+class Replica(Server):
     """One of the processes that are measured."""
-
-    server: Server
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return self.server.url
 
     async def late(self) -> dict[str, float]:
         """How late its loop has been since the last time, in milliseconds, and how many turns it holds."""
-        process = self.server.process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(b"\n")
-        found: dict[str, float] = json.loads(await process.stdout.readline())
+        found: dict[str, float] = await processes.asked(self.process)
         return found
-
-    def resident_mb(self) -> float:
-        """Its memory now."""
-        status = Path(f"/proc/{self.server.process.pid}/status").read_text()
-        (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
-        return int(line.split()[1]) / 1024
 
 
 @dataclass
 class Town:
-    """What stands. `shares` since the last `mark`: how much of one core each kind of process took."""
+    """What stands. `shares` and `spent` since the last `mark`."""
 
+    bench: Bench
     postgres: Postgres
     runtime: Server
     slack: Server
@@ -96,48 +77,40 @@ class Town:
         self._marked, self._marked_at = self._cpu(), time.monotonic()
 
     def shares(self) -> dict[str, float]:
-        """By kind of process; `others`: what this machine did beside the bench."""
+        """How much of one core each kind of process took, by its name."""
         took = time.monotonic() - self._marked_at
-        now = self._cpu()
-        found = {name: (now[name] - self._marked[name]) / took for name in now}
-        ours = sum(share for name, share in found.items() if name != "machine")
-        return {n: s for n, s in found.items() if n != "machine"} | {
-            "others": max(0.0, found["machine"] - ours)
-        }
+        return {name: seconds / took for name, seconds in self.spent().items()}
 
     def spent(self) -> dict[str, float]:
         """The same in seconds of processor time."""
-        took = time.monotonic() - self._marked_at
-        return {name: share * took for name, share in self.shares().items()}
+        return {name: now - self._marked[name] for name, now in self._cpu().items()}
 
     def _cpu(self) -> dict[str, float]:
         return {
-            "replicas": sum(one.server.cpu_seconds() for one in self.replicas),
+            "replicas": sum(one.cpu_seconds() for one in self.replicas),
             "postgres": self.postgres.cpu_seconds(),
             "runtime": self.runtime.cpu_seconds(),
             "slack": self.slack.cpu_seconds(),
-            "machine": _busy_seconds(),
         }
 
 
-def _busy_seconds() -> float:
-    """What all processes of the machine took: user, nice, system, interrupts."""
-    first = Path("/proc/stat").read_text().split("\n", 1)[0].split()
-    times = [int(one) for one in first[1:]]
-    return (times[0] + times[1] + times[2] + times[5] + times[6]) / serving._TICKS
+def cpu(seen: Figures) -> str:
+    """The shares of the kinds in a cell of a table, and what else the machine did."""
+    shares = [seen[f"cpu_{kind}"] for kind in ("replicas", "postgres", "runtime", "slack")]
+    return " ".join(f"{share:.2f}" for share in [*shares, seen["others"]])
 
 
 @asynccontextmanager
-async def town(workspaces: int = 1) -> AsyncIterator[Town]:
+async def town(on: Bench, workspaces: int = 1) -> AsyncIterator[Town]:
     """Everything but the replicas; one agent, installed in so many workspaces of Slack."""
     async with AsyncExitStack() as stack:
-        postgres = await stack.enter_async_context(serving.postgres())
-        runtime = await stack.enter_async_context(_started("tests.bench.lean_runtime"))
-        slack = await stack.enter_async_context(_started("tests.bench.lean_slack"))
+        postgres = await stack.enter_async_context(on.postgres.fresh())
+        runtime = await stack.enter_async_context(_serving("tests.bench.lean_runtime"))
+        slack = await stack.enter_async_context(_serving("tests.bench.lean_slack"))
         timeout = aiohttp.ClientTimeout(total=_LONG_SECONDS)
         http = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
         agent_id = await _deploy(postgres.dsn, workspaces)
-        yield Town(postgres, runtime, slack, http, agent_id)
+        yield Town(on, postgres, runtime, slack, http, agent_id)
 
 
 @asynccontextmanager
@@ -157,7 +130,7 @@ async def replicas(
     order = {"settings": values | settings, "dsn": here.postgres.dsn, "roles": list(roles)}
     async with AsyncExitStack() as stack:
         starting = [
-            _started(
+            _serving(
                 "tests.bench.replica",
                 json.dumps(order),
                 **({"PROFILE": f"{profile}.{n}"} if profile else {}),
@@ -166,7 +139,7 @@ async def replicas(
         ]
         # Side by side: what waits is not to be worked off by the first alone.
         servers = await asyncio.gather(*(stack.enter_async_context(one) for one in starting))
-        made = [Replica(server) for server in servers]
+        made = [Replica(server.url, server.process) for server in servers]
         here.replicas += made
         try:
             yield made
@@ -175,30 +148,9 @@ async def replicas(
 
 
 @asynccontextmanager
-async def _started(module: str, *arguments: str, **env: str) -> AsyncIterator[Server]:
-    """A process that says where it listens, and ends with its standard input."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", module, *arguments),
-        cwd=_ROOT,
-        env=environment(**env),
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=None if os.environ.get("SHOW") else asyncio.subprocess.DEVNULL,
-        limit=_LINE_BYTES,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        said = await asyncio.wait_for(process.stdout.readline(), _START_SECONDS)
-        yield Server(json.loads(said)["url"], process)
-    finally:
-        process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), _START_SECONDS)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+async def _serving(module: str, *arguments: str, **env: str) -> AsyncIterator[Server]:
+    async with answering(module, *arguments, **env) as process:
+        yield Server((await processes.heard(process))["url"], process)
 
 
 async def _deploy(dsn: str, workspaces: int) -> UUID:

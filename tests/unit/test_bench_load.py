@@ -1,5 +1,6 @@
 """The generator of the bench: its requests are Slack's, each is sent once, and each answer counted."""
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ from slack_sdk.signature import SignatureVerifier
 
 from tests.bench import envelopes
 from tests.bench.envelopes import Kind, Numbers
-from tests.bench.load import Order, Prepared
+from tests.bench.load import NUMBER, Order, Prepared
 
 
 class Door:
@@ -44,8 +45,7 @@ async def door() -> AsyncIterator[Door]:
 @pytest.mark.parametrize("phases", [(), ((0.05, 1_000.0), (0.05, 200.0))], ids=["closed", "open"])
 async def test_each_request_is_signed_and_sent_once(door: Door, phases):
     prepared = Prepared(Order(door.url, "new", 60, 4, phases=phases), Numbers())
-    await prepared.connect()
-    sent = await prepared.send()
+    sent = await asyncio.to_thread(prepared.send)
     assert sent.statuses == {"200": 60}
     assert set(door.came.values()) == {1}
     assert len(door.came) == 60
@@ -55,10 +55,19 @@ async def test_each_request_is_signed_and_sent_once(door: Door, phases):
 async def test_what_was_refused_is_sent_once_more(door: Door):
     door.statuses = [503, 200, 503]
     prepared = Prepared(Order(door.url, "new", 10, 2, again=True), Numbers())
-    await prepared.connect()
-    sent = await prepared.send()
+    sent = await asyncio.to_thread(prepared.send)
     assert (sent.statuses, sent.again) == ({"200": 8, "503": 2}, {"200": 2})
     assert sorted(door.came.values()) == [1] * 8 + [2] * 2
+
+
+async def test_given_requests_go_by_turns_each_with_a_number_of_its_own(door: Door):
+    body = NUMBER.decode()
+    request = f"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    given = (f"{request}{body}", f"{request}{body[:-1]}x")
+    prepared = Prepared(Order(door.url, "given", 10, 2, given=given), Numbers())
+    sent = await asyncio.to_thread(prepared.send)
+    assert sent.statuses == {"401": 10}
+    assert door.came == Counter({b"%010d" % n: 1 for n in range(0, 10, 2)} | {b"@@@@@@@@@x": 5})
 
 
 @pytest.mark.parametrize("kind", ["new", "reply", "twin", "ignored", "unfollowed"])
