@@ -53,6 +53,15 @@ class Gestures(View):
         """Delete a message."""
         self._people.delete(channel, ts, **options)
 
+    async def upload(self, user: str, name: str, content: bytes) -> str:
+        """Bring a file as that user; the id by which `say` takes it, with `file_ids`."""
+        owner = self.workspace.user(user)
+        return self.workspace.files.keep(name, owner.id, content).id
+
+    async def delete_file(self, file_id: str) -> None:
+        """Delete a file; messages that carry it show that it is gone, and the app is not told."""
+        self._people.delete_file(file_id)
+
     async def react(self, user: str, channel: str, ts: str, name: str) -> Message:
         """React to a message as that user."""
         return self._people.react(user, channel, ts, name)

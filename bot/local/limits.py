@@ -30,6 +30,7 @@ _PER_MINUTE = {
     "conversations.info": _TIER_3,
     "conversations.open": _TIER_3,
     "conversations.members": _TIER_4,
+    "users.conversations": _TIER_3,
     "users.info": _TIER_4,
     "usergroups.users.list": _TIER_2,
     "views.open": _TIER_4,
@@ -37,6 +38,9 @@ _PER_MINUTE = {
     "views.push": _TIER_4,
     "views.publish": _TIER_4,
     "bots.info": _TIER_3,
+    "files.info": _TIER_4,
+    "files.getUploadURLExternal": _TIER_4,
+    "files.completeUploadExternal": _TIER_4,
     "assistant.threads.setSuggestedPrompts": _TIER_4,
 }
 # Commercially distributed apps outside the Marketplace, since 2025-05-29.

@@ -94,6 +94,14 @@ class People:
         message = self._workspace.message(self._workspace.channel(channel), ts)
         self._send(self._workspace.remove(message), options)
 
+    def delete_file(self, file_id: str) -> None:
+        """Delete a file; of it the messages that carry it keep the id."""
+        self._workspace.files.delete(self._upload(file_id).id)
+        for message in self._workspace.state.messages():
+            if any(one["id"] == file_id for one in message.files):
+                left = [_tombstone(one) if one["id"] == file_id else one for one in message.files]
+                self._workspace.state.put(replace(message, files=left))
+
     def react(self, user: str, channel: str, ts: str, name: str, *, away: bool = False) -> Message:
         """Put a reaction to a message as that user, or take it away."""
         person, place = self._inside(user, channel)
@@ -210,6 +218,10 @@ class People:
         if options.get("deliver", True):
             twins = options.get("twins", "message_first")
             self._workspace.publish(envelopes, twins, options.get("duplicate", 0))
+
+
+def _tombstone(file: Json) -> Json:
+    return {"id": file["id"], "mode": "tombstone"}
 
 
 def _signed(message: Message, author: User) -> Message:

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from bot.local.files import SCOPE, StoredFile, content_of
+from bot.local.files import SCOPE, StoredFile, send_content
 from bot.local.workspace import Workspace
 
 _SIGN_IN = "<!doctype html><title>Sign in | Slack</title><h1>Sign in to your workspace</h1>"
@@ -28,20 +28,21 @@ class PrivateFiles:
             web.get("/signin", self._sign_in),
         ]
 
-    async def _show(self, request: web.Request) -> web.Response:
-        return self._answer(request, saved=False)
+    async def _show(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, saved=False)
 
-    async def _download(self, request: web.Request) -> web.Response:
-        return self._answer(request, saved=True)
+    async def _download(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, saved=True)
 
     async def _sign_in(self, _request: web.Request) -> web.Response:
         return web.Response(text=_SIGN_IN, content_type="text/html")
 
-    def _answer(self, request: web.Request, *, saved: bool) -> web.Response:
+    async def _answer(self, request: web.Request, *, saved: bool) -> web.StreamResponse:
         if not self._may_read(request):
             raise web.HTTPFound(f"{self._workspace.url}/signin?redir={quote(request.path)}")
         file = self._file(request.match_info["place"])
-        return content_of(file, self._workspace.files.content(file), saved=saved)
+        content = self._workspace.files.content(file)
+        return await send_content(request, file, content, saved=saved)
 
     def _may_read(self, request: web.Request) -> bool:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -51,6 +52,6 @@ class PrivateFiles:
 
     def _file(self, place: str) -> StoredFile:
         file = self._workspace.files.get(place.rpartition("-")[2])
-        if file is None:
+        if file is None or file.deleted:
             raise web.HTTPNotFound
         return file

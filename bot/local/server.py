@@ -19,6 +19,7 @@ from bot.local.posting import sign
 from bot.local.private_files import PrivateFiles
 from bot.local.responses import Responses
 from bot.local.settings import Options, Settings
+from bot.local.tickets import Tickets
 from bot.local.webapi import WebApi
 from bot.local.workspace import Workspace
 
@@ -85,11 +86,13 @@ class LocalSlack(Gestures):
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=_MAX_BODY)
         door = Door(self.workspace)
-        api, responses = WebApi(self.workspace, door), Responses(self.workspace, door)
+        tickets = Tickets(self.workspace, door)
+        api, responses = WebApi(self.workspace, door, tickets), Responses(self.workspace, door)
         application.add_routes(
             [web.post("/api/{method}", api.handle), web.get("/api/{method}", api.handle)]
         )
         application.add_routes([web.post("/actions/{team}/{number}/{token}", responses.handle)])
+        application.add_routes([web.post("/upload/v1/{ticket}", tickets.handle)])
         application.add_routes([web.get("/link/", self.workspace.sockets.handle)])
         application.add_routes(Control(self.workspace).routes())
         application.add_routes(PrivateFiles(self.workspace).routes())

@@ -266,10 +266,25 @@ class State:
 
     # ------------------------------------------------------------------ files
 
-    def put_file(self, file_id: str, body: Json, content: bytes) -> None:
-        """Keep a file with what is known of it."""
-        row = (file_id, json.dumps(body), content)
-        self._db.execute("INSERT INTO files VALUES (?, ?, ?)", row)
+    def put_file(self, file_id: str, body: Json, content: bytes | None) -> None:
+        """Keep a file with what is known of it; its content may come later, `body["size"]` bytes."""
+        row = (file_id, json.dumps(body), content, body["size"])
+        self._db.execute("INSERT INTO files VALUES (?, ?, coalesce(?, zeroblob(?)))", row)
+
+    def fill_file(self, file_id: str, start: int, piece: bytes) -> None:
+        """Keep a piece of the content that came later."""
+        with self._db.blobopen("files", "content", self._file_row(file_id)) as content:
+            content.seek(start)
+            content.write(piece)
+
+    def change_file(self, file_id: str, body: Json) -> None:
+        """Replace what is known of a file."""
+        row = (json.dumps(body), file_id)
+        self._db.execute("UPDATE files SET body = ? WHERE id = ?", row)
+
+    def empty_file(self, file_id: str) -> None:
+        """Forget what is in a file."""
+        self._db.execute("UPDATE files SET content = x'' WHERE id = ?", (file_id,))
 
     def file(self, file_id: str) -> Json | None:
         """What is known of a file, or None."""
@@ -277,11 +292,17 @@ class State:
         row = self._db.execute(query, (file_id,)).fetchone()
         return None if row is None else dict(json.loads(row[0]))
 
-    def file_content(self, file_id: str) -> bytes:
-        """What is in a file that there is."""
-        query = "SELECT content FROM files WHERE id = ?"
-        content: bytes = self._db.execute(query, (file_id,)).fetchone()[0]
-        return content
+    def file_content(self, file_id: str, size: int) -> Iterator[bytes]:
+        """What is in a file that there is, in pieces of that size."""
+        query, start = "SELECT substr(content, ?, ?) FROM files WHERE id = ?", 1
+        while piece := self._db.execute(query, (start, size, file_id)).fetchone()[0]:
+            yield piece
+            start += size
+
+    def _file_row(self, file_id: str) -> int:
+        query = "SELECT rowid FROM files WHERE id = ?"
+        row: int = self._db.execute(query, (file_id,)).fetchone()[0]
+        return row
 
     # ------------------------------------------------------ undelivered events
 

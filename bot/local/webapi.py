@@ -14,9 +14,11 @@ from bot.local.arguments import Arguments, read_arguments
 from bot.local.door import Door, Outcome, limited, refusal
 from bot.local.model import Json, SlackError
 from bot.local.repeats import Repeats
+from bot.local.tickets import Tickets
 from bot.local.webapi_agents import Agents
 from bot.local.webapi_assistant import AssistantThreads
 from bot.local.webapi_chat import Chat
+from bot.local.webapi_files import FileMethods
 from bot.local.webapi_reactions import Reactions
 from bot.local.webapi_read import Reading
 from bot.local.webapi_streams import StreamMethods
@@ -43,10 +45,10 @@ class Method:
 class WebApi:
     """Answers `POST` and `GET` `/api/{method}`."""
 
-    def __init__(self, workspace: Workspace, door: Door) -> None:
+    def __init__(self, workspace: Workspace, door: Door, tickets: Tickets) -> None:
         self._workspace = workspace
         self._door = door
-        self._methods = self._writing() | self._reading() | self._showing()
+        self._methods = self._writing() | self._reading() | self._showing() | self._filing(tickets)
 
     def _writing(self) -> dict[str, Method]:
         repeats = Repeats(self._workspace)
@@ -78,6 +80,7 @@ class WebApi:
             "chat.getPermalink": Method(reading.permalink),
             "conversations.members": Method(reading.members, "{kind}:read"),
             "conversations.open": Method(reading.open, "{open}:write"),
+            "users.conversations": Method(reading.ours, "channels:read"),
             "users.info": Method(reading.user_info, "users:read"),
             "bots.info": Method(reading.bot_info, "users:read"),
             "usergroups.users.list": Method(UserGroups(self._workspace).users, "usergroups:read"),
@@ -92,6 +95,14 @@ class WebApi:
             "views.push": Method(views.push),
             "views.publish": Method(views.publish),
             "assistant.threads.setSuggestedPrompts": Method(suggest, "assistant:write"),
+        }
+
+    def _filing(self, tickets: Tickets) -> dict[str, Method]:
+        files = FileMethods(self._workspace, tickets)
+        return {
+            "files.info": Method(files.info, "files:read"),
+            "files.getUploadURLExternal": Method(files.upload_url, "files:write"),
+            "files.completeUploadExternal": Method(files.complete, "files:write"),
         }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

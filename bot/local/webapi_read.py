@@ -13,6 +13,13 @@ _MAX_PAGE = 1_000
 _MAX_UNLISTED_PAGE = 15
 _ENDS = ("0000000000.000000", "9999999999.999999")
 _CURSOR = "next_ts:"
+# docs.slack.dev/reference/methods/users.conversations: what a type is here, and its scope
+_KINDS = {
+    "public_channel": ("channel", "channels"),
+    "private_channel": ("group", "groups"),
+    "mpim": ("mpim", "mpim"),
+    "im": ("im", "im"),
+}
 
 
 class Reading:
@@ -91,6 +98,30 @@ class Reading:
         page, rest = left[:limit], left[limit:]
         return {"members": page} | _more(page[-1] if rest else "", has_more=False)
 
+    def ours(self, args: Arguments) -> Json:
+        """users.conversations: what our app is in, of the kinds asked for, a page at a time."""
+        kinds = _kinds(args.text("types") or "public_channel")
+        for kind in kinds:
+            self._workspace.need_scope(f"{_KINDS[kind][1]}:read")
+        who = self._workspace.who
+        cursor, limit = _cursor(args), args.number("limit", 100, _MAX_PAGE - 1)
+        found = sorted(
+            (one for one in self._workspace.state.channels.values() if self._is_ours(one, kinds)),
+            key=lambda one: one.id,
+        )
+        left = [
+            one
+            for one in found
+            if one.id > cursor and not (one.archived and args.flag("exclude_archived"))
+        ]
+        page, rest = left[:limit], left[limit:]
+        shown = [channel_json(one, who.team_id, who.bot_user_id) for one in page]
+        return {"channels": shown} | _more(page[-1].id if rest else "", has_more=False)
+
+    def _is_ours(self, channel: Channel, kinds: list[str]) -> bool:
+        inside = self._workspace.who.bot_user_id in channel.members
+        return inside and any(channel.kind == _KINDS[kind][0] for kind in kinds)
+
     def open(self, args: Arguments) -> Json:
         """conversations.open: a direct message with one user, a group message with several."""
         channel = self._opened(args)
@@ -160,6 +191,13 @@ class Reading:
         metadata = args.flag("include_all_metadata")
         state = self._workspace.state
         return {"messages": [message_json(state, one, metadata=metadata) for one in messages]}
+
+
+def _kinds(types: str) -> list[str]:
+    kinds = [one.strip() for one in types.split(",") if one.strip()]
+    if not kinds or not _KINDS.keys() >= set(kinds):
+        raise SlackError("invalid_types")
+    return kinds
 
 
 def _range(args: Arguments) -> tuple[str, str]:

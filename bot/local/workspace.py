@@ -99,6 +99,7 @@ class Workspace:
         self.agent_features = True
         self.state.clear()
         self.surfaces.clear()
+        self.files.tickets.clear()
         self.streams.restore()
         self._seed()
         self.state.changes.restart()

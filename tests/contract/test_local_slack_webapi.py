@@ -369,6 +369,21 @@ async def test_conversations(slack: LocalSlack, client: AsyncWebClient, general:
     assert len({*page["members"], *rest["members"]}) == 9
 
 
+async def test_the_conversations_that_the_bot_is_in(slack: LocalSlack, client: AsyncWebClient):
+    everything = await client.users_conversations(types="public_channel,private_channel,mpim,im")
+    found = {one["name"] for one in everything["channels"] if "name" in one}
+    assert {"general", "private", "mpim"} <= found
+    assert "nobot" not in found
+    slack.workspace.set_archived("random", archived=True)
+    public = await client.users_conversations(exclude_archived=True, limit=1)
+    names = [one["name"] for one in public["channels"]]
+    while cursor := public["response_metadata"]["next_cursor"]:
+        public = await client.users_conversations(exclude_archived=True, limit=1, cursor=cursor)
+        names += [one["name"] for one in public["channels"]]
+    assert names == ["general", "shared"]
+    assert await error(client.users_conversations(types="all")) == "invalid_types"
+
+
 async def test_conversations_open(slack: LocalSlack, client: AsyncWebClient):
     ada, grace, linus = (slack.users[name] for name in ("ada", "grace", "linus"))
     one = await client.conversations_open(users=[ada])

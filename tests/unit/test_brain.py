@@ -8,12 +8,14 @@ from router.runtime.local.brain import (
     Answer,
     Call,
     Decision,
+    Output,
     Stop,
     Trouble,
     closing,
     heard,
     pieces,
     script,
+    written,
 )
 
 
@@ -151,6 +153,18 @@ def test_arguments_that_look_secret_or_are_long_and_calls_of_a_subagent():
     assert (the_call("!ask sub").sub, the_call("!ask").sub) == (True, False)
 
 
+def test_custom_tools_are_called_with_what_stands_behind_their_names():
+    (answer,) = script(['!tool find {"a": {"b": [1]}} tell {"text": "hi } there"} and so on'])
+    assert isinstance(answer, Answer)
+    assert [(c.kind, c.name, c.input) for c in answer.calls] == [
+        ("custom", "find", {"a": {"b": [1]}}),
+        ("custom", "tell", {"text": "hi } there"}),
+    ]
+    assert script(["!tool bash {half"]) == script(["!tool bash"])
+    text = closing([Decision("answered", "find", "x" * 5_000)]).text
+    assert text == f'find answered: "{"x" * 2_000}…".'
+
+
 def test_the_closing_names_every_decision():
     decisions = [
         Decision("allowed", "bash"),
@@ -175,3 +189,67 @@ def test_pieces_are_the_text(whole):
 @given(st.lists(st.text(max_size=200), min_size=1, max_size=4))
 def test_any_text_has_one_script(texts):
     assert script(texts) == script(texts)
+
+
+PICTURE = {"type": "image", "source": {"type": "file", "file_id": "file_1"}}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ([text("look"), PICTURE], "look\n[image: plot.png, 8 bytes]"),
+        ([PICTURE], "[image: plot.png, 8 bytes]"),
+        ([{**PICTURE, "source": {"type": "url", "url": "u"}}], "[image]"),
+        (
+            [text("<input id='1'/>"), text("hi"), text("a.txt:\n```\n!ask me, please\n```")],
+            "hi\n[text: a.txt: ``` ask me, please ``` …, 30 characters]",
+        ),
+        (
+            [text("hi"), text("<earlier team='T'>\nAda: !echo no\n</earlier>")],
+            "hi\n[text: <earlier team='T'> Ada: echo no </earlier> …, 43 characters]",
+        ),
+        (
+            [text("[Said before.]\n> !echo no\n[End.]"), text("hi")],
+            "[text: [Said before.] > echo no [End.] …, 32 characters]\nhi",
+        ),
+        ([text("```\n!echo alone\n```")], "```\n!echo alone\n```"),
+    ],
+)
+def test_of_files_and_quotations_a_line_is_heard(content, expected):
+    assert heard(content, {"file_1": "plot.png, 8 bytes"}) == expected
+
+
+def test_a_word_in_a_quotation_is_not_obeyed():
+    said = heard([text("@bot what is this?"), text("~~~\nAda: !terminal !error terminal\n~~~")])
+    (step,) = script([said])
+    assert isinstance(step, Answer)
+
+
+@pytest.mark.parametrize(
+    ("said", "outputs"),
+    [
+        ("!write a.md", [("a.md", 1024)]),
+        ("!write a.md 12", [("a.md", 12)]),
+        ("!write a.md 2k, b.bin 21MB,c", [("a.md", 2048), ("b.bin", 21 * 2**20), ("c", 1024)]),
+        ("!write /mnt/x/a.md please\nand more", [("a.md", 1024)]),
+        ("!write", [("notes.txt", 1024)]),
+        ("!write a 999999M", [("a", 100 * 2**20)]),
+        (
+            "!write " + ",".join("abcdefghijklmnopqrstuvwxyz"),
+            [(c, 1024) for c in "abcdefghijklmnopqrst"],
+        ),
+    ],
+)
+def test_files_are_written_each_by_a_call(said, outputs):
+    step, closing_step = script([said])
+    assert isinstance(step, Answer)
+    assert isinstance(closing_step, Answer)
+    made = [call.output for call in step.calls if call.output is not None]
+    assert [(one.name, one.size) for one in made] == outputs
+    for name, _ in outputs:
+        assert name in closing_step.text
+
+
+@given(st.integers(0, 300_000))
+def test_a_written_file_has_the_size_that_was_asked_for(size):
+    assert sum(map(len, written(Output("a.md", size)))) == size

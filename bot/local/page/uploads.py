@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 from aiohttp import web
 
-from bot.local.files import MAX_BYTES, content_of
+from bot.local.files import MAX_BYTES, send_content
 from bot.local.model import Json, SlackError
 from bot.local.routes import answered, only_loopback
 from bot.local.workspace import Workspace
@@ -32,16 +32,19 @@ class Uploads:
         shown = {"id": kept.id, "name": kept.name, "mimetype": kept.mimetype, "size": kept.size}
         return {"file": shown}
 
-    async def show(self, request: web.Request) -> web.Response:
+    async def show(self, request: web.Request) -> web.StreamResponse:
         """A file, from which nothing can run."""
         only_loopback(request)
         kept = self._workspace.files.get(request.match_info["id"])
-        if kept is None:
+        if kept is None or kept.deleted:
             raise web.HTTPNotFound
-        content = self._workspace.files.content(kept)
-        answer = content_of(kept, content, saved=kept.mimetype not in _PICTURES)
-        answer.headers["Cache-Control"] = "private, max-age=31536000, immutable"
-        return answer
+        return await send_content(
+            request,
+            kept,
+            self._workspace.files.content(kept),
+            saved=kept.mimetype not in _PICTURES,
+            cache="private, max-age=31536000, immutable",
+        )
 
 
 def _name(given: str) -> str:

@@ -7,6 +7,7 @@ It obeys the first `!word` found in the user's text and otherwise answers quotin
 | `!echo rest` | answers just the rest |
 | `!long [n]` | a long Markdown answer of n kilobytes (6, at most 1,024): headings, lists, tables, code fences |
 | `!tool [name]` | a built-in tool call that is allowed, between two texts (`bash`); `server.tool` is a call over MCP |
+| `!tool name {…}` | a call of the custom tool of that name, with the JSON object as what it is passed; several behind one another are calls at once |
 | `!ask [name]` | one call that waits for a confirmation (`bash`; `server.tool` as above) |
 | `!ask secret` | such a call with an API key, a password and a token in its arguments |
 | `!ask long` | such a call with 5,000 characters of arguments |
@@ -16,27 +17,45 @@ It obeys the first `!word` found in the user's text and otherwise answers quotin
 | `!custom` | a call of the custom tool `lookup_order` |
 | `!escalate question` | a call of the custom tool `escalate_to_human` with question and context |
 | `!escalate question \| a \| b` | the same with choices |
+| `!write name [size], …` | a file that the agent makes, of so many bytes (`1000`, `20k`, `5M`; 1k); several behind commas, at most 20 |
 | `!slow [seconds] [n]` | an answer that takes its time (3 s), of n kilobytes as `!long` if asked for |
 | `!slow seconds words` | quotes the words, slowly |
 | `!error [kind] [type]` | an error: `retrying` (then it answers), `exhausted` (the default), `terminal`; of a `session.error` type if asked for |
 | `!refuse` | the turn ends in a refusal |
 | `!budget` | the turn ends with the budget reached, which stays so until the session's budget is updated |
 
-After confirmations and results a short closing text names what was allowed, denied or answered.
-A first text block of the form `<input … />` is the sender's own mark and is skipped. Several
-messages of one turn are read as one text. Everything here is pure: the same texts give the same script.
+After confirmations and results a short closing text names what was allowed, denied or answered; of a
+long answer it quotes the beginning.
+A first text block of the form `<input … />` is the sender's own mark and is skipped. Of a block
+beside others that quotes something, in a fence, between tags or below a line in brackets, and of one
+that is an image or a document only a line is heard, so no word of it is obeyed. Several messages of
+one turn are read as one text. Everything here is pure: the same texts give the same script.
 """
 
+import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from router.runtime.local.wire import Json
 
 _MARK = re.compile(r"\A\s*<input\b[^<>]*/>\s*")
-_NAMES = "echo|long|tool|ask7|ask|custom|escalate|slow|error|refuse|budget"
+_NAMES = "echo|long|tool|ask7|ask|custom|escalate|write|slow|error|refuse|budget"
 _WORD = re.compile(rf"(?<!\S)!({_NAMES})(?!\w)[ \t]*(.*)", re.DOTALL)
+
+# What only a quotation has: a fence, a tag that something else closes, a first line in brackets.
+_QUOTED = re.compile(
+    r"^(?:`{3,}|~{3,}|<[a-z][\w-]*(?:\s[^<>]*)?(?<!/)>\s*$)|\A\[[^\n]+\]\n", re.MULTILINE
+)
+_QUOTED_WORDS = 9
+_OUTPUTS = "/mnt/session/outputs"
+_SIZE = re.compile(r"(\d{1,9})([kM]?)B?")
+_UNITS = {"": 1, "k": 1024, "M": 1024**2}
+_MOST_OUTPUTS = 20
+_MOST_QUOTED = 2_000
+_PASSED = re.compile(r"\s*([A-Za-z0-9_-]+)\s*(?={)")
+_MOST_OUTPUT_BYTES = 100 * 1024**2
 
 _TOOL_INPUTS: dict[str, Json] = {
     "bash": {"command": "ls -l /workspace"},
@@ -79,6 +98,7 @@ ERRORS = {
 _SLOW_SECONDS = 3.0
 _MOST_SECONDS = 86_400.0
 _LONG_KILOBYTES = 6.0
+_BLOCK = 64 * 1024
 _MOST_KILOBYTES = 1024.0
 _SLOW_TEXT = " ".join(
     f"This is sentence {n} of twelve, said slowly so that a stream has something to show."
@@ -108,6 +128,14 @@ def section_{n}(rows: list[str]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """A file that a call writes."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One tool call; `ask` ones and custom ones wait for an answer from outside.
 
@@ -120,6 +148,7 @@ class Call:
     ask: bool = False
     server: str = ""
     sub: bool = False
+    output: Output | None = None
 
     @property
     def waits(self) -> bool:
@@ -164,13 +193,29 @@ class Decision:
     text: str = ""
 
 
-def heard(content: Sequence[Json]) -> str:
-    """The text of a message without the sender's mark; other blocks are named."""
+def heard(content: Sequence[Json], files: Mapping[str, str] | None = None) -> str:
+    """The text of a message without the sender's mark; other blocks are named.
+
+    `files` are the names and sizes of files by their ids.
+    """
     texts = [block["text"] for block in content if block["type"] == "text"]
     if texts:
         texts[0] = _MARK.sub("", texts[0])
-    others = [f"[{block['type']}]" for block in content if block["type"] != "text"]
-    return "\n".join(part for part in [*texts, *others] if part.strip()).strip()
+    texts = [text for text in texts if text.strip()]
+    if len(texts) > 1:
+        texts = [_quotation(text) if _QUOTED.search(text) else text for text in texts]
+    others = [_named(block, files or {}) for block in content if block["type"] != "text"]
+    return "\n".join([*texts, *others]).strip()
+
+
+def _quotation(text: str) -> str:
+    words = " ".join(text.split()[:_QUOTED_WORDS])
+    return f"[text: {words} …, {len(text)} characters]".replace("!", "")
+
+
+def _named(block: Json, files: Mapping[str, str]) -> str:
+    name = files.get((block.get("source") or {}).get("file_id", ""))
+    return f"[{block['type']}: {name}]" if name else f"[{block['type']}]"
 
 
 def script(texts: Sequence[str]) -> tuple[Step, ...]:
@@ -190,6 +235,14 @@ def closing(decisions: Sequence[Decision]) -> Answer:
     return Answer(text)
 
 
+def written(output: Output) -> Iterator[bytes]:
+    """What is in a file that the agent makes: lines that name it."""
+    line = f"A line of {output.name}, as the agent wrote it.\n".encode()
+    block = line * (_BLOCK // len(line) + 1)
+    for start in range(0, output.size, len(block)):
+        yield block[: output.size - start]
+
+
 def pieces(text: str, most: int = 24) -> list[str]:
     """The text in at most so many fragments, cut anywhere, as deltas are."""
     size = max(16, -(-len(text) // most))
@@ -204,9 +257,13 @@ def _told(decision: Decision) -> str:
             reason = f": {decision.text.rstrip('.')}" if decision.text else ""
             return f"{decision.name} was denied{reason}."
         case "answered":
-            return f'{decision.name} answered: "{decision.text}".'
+            return f'{decision.name} answered: "{_beginning_of(decision.text)}".'
         case "failed":
-            return f'{decision.name} failed: "{decision.text}".'
+            return f'{decision.name} failed: "{_beginning_of(decision.text)}".'
+
+
+def _beginning_of(text: str) -> str:
+    return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}…"
 
 
 def _echo(rest: str) -> tuple[Step, ...]:
@@ -226,11 +283,24 @@ def _long_text(kilobytes: float) -> str:
 
 
 def _tool(rest: str) -> tuple[Step, ...]:
+    if calls := tuple(_passed(rest)):
+        return (Answer("", calls),)
     call = _call(rest)
     return (
         Answer(f"Let me use {call.name}.", (call,)),
         Answer(f"{call.name} is done, and this is what it gave.", thinking=False),
     )
+
+
+def _passed(rest: str) -> Iterator[Call]:
+    """Calls of custom tools with what they are passed, as long as there are some."""
+    while match := _PASSED.match(rest):
+        try:
+            arguments, end = json.JSONDecoder().raw_decode(rest, match.end())
+        except ValueError:
+            return
+        yield Call("custom", match[1], arguments)
+        rest = rest[end:]
 
 
 def _ask(rest: str) -> tuple[Step, ...]:
@@ -269,6 +339,37 @@ def _escalate(rest: str) -> tuple[Step, ...]:
     if any(choices):
         arguments["choices"] = [choice for choice in choices if choice]
     return (Answer("", (Call("custom", "escalate_to_human", arguments),)),)
+
+
+def _write(rest: str) -> tuple[Step, ...]:
+    outputs = [
+        _output(one.split()) for one in rest.split("\n", maxsplit=1)[0].split(",")[:_MOST_OUTPUTS]
+    ]
+    told = ", ".join(f"{one.name} ({one.size} bytes)" for one in outputs)
+    calls = tuple(
+        Call(
+            "tool",
+            "write",
+            {"file_path": f"{_OUTPUTS}/{one.name}", "content": _beginning(one)},
+            output=one,
+        )
+        for one in outputs
+    )
+    return (
+        Answer("Let me write that.", calls),
+        Answer(f"It is written: {told}.", thinking=False),
+    )
+
+
+def _output(words: Sequence[str]) -> Output:
+    name = words[0].rpartition("/")[2] if words else ""
+    match = _SIZE.fullmatch(words[1]) if len(words) > 1 else None
+    size = int(match[1]) * _UNITS[match[2]] if match else 1024
+    return Output(name or "notes.txt", min(_MOST_OUTPUT_BYTES, size))
+
+
+def _beginning(output: Output) -> str:
+    return next(written(output), b"")[:200].decode(errors="ignore")
 
 
 def _slow(rest: str) -> tuple[Step, ...]:
@@ -322,6 +423,7 @@ _SCRIPTS: dict[str, Callable[[str], tuple[Step, ...]]] = {
     "ask7": _ask_seven,
     "custom": _custom,
     "escalate": _escalate,
+    "write": _write,
     "slow": _slow,
     "error": _error,
     "refuse": _refuse,

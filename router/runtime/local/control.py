@@ -128,6 +128,7 @@ def state_of(world: World) -> Json:
         "agents": [agent.latest for agent in world.agents.values()],
         "environments": list(world.environments.values()),
         "sessions": [_session_state(world, session) for session in world.sessions.values()],
+        "files": [file.view() for file in world.files],
         "requests": dict(world.requests),
         "streams": world.hub.counts(),
         "faults": [

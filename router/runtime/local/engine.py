@@ -15,7 +15,8 @@ from router.runtime.local.inbound import check_events
 from router.runtime.local.log import Entry
 from router.runtime.local.model import Session, Turn
 from router.runtime.local.pace import TurnInterruptedError
-from router.runtime.local.wire import Json, bad_request, new_id
+from router.runtime.local.shelf import File
+from router.runtime.local.wire import ApiError, Json, bad_request, new_id
 from router.runtime.local.world import World
 
 # How long a session stays rescheduling before it tries again, in the pace's seconds.
@@ -42,7 +43,7 @@ class Engine:
 
     def send(self, session: Session, events: object) -> list[str]:
         """Stores the events of one send; answers them as JSON, in order. All are taken or none."""
-        checked = check_events(events, session)
+        checked = check_events(events, session, self._world.files)
         return self._take(session, checked)
 
     def open(self, session: Session, initial: Sequence[Json]) -> None:
@@ -68,6 +69,7 @@ class Engine:
         session.log.emit("session.deleted")
         session.head.deleted = True
         self._world.commit(session, head=True)
+        self._world.files.drop_session(session.id)
         self._world.hub.end_session(session.id)
 
     def release_interrupts(self) -> None:
@@ -178,7 +180,8 @@ class Engine:
         """Takes every waiting message into one turn."""
         say.running(session, self._world.pace)
         messages = self._messages(session)
-        texts = [brain.heard(entry.body["content"]) for entry in messages]
+        contents = [entry.body["content"] for entry in messages]
+        texts = [brain.heard(one, self._world.files.named(one)) for one in contents]
         for entry in say.queued(session, "user.message", "system.message"):
             session.log.process(entry)
         session.live.turn = Turn(texts)
@@ -230,12 +233,27 @@ class Engine:
         if step.text:
             content = [{"type": "text", "text": step.text}]
             session.log.emit("agent.message", id=message, content=content)
-        held = say.called(session, step)
+        made, failed = self._made(session, step)
+        held = say.called(session, step, failed)
         turn.cursor += 1
         if held:
             session.live.held = held
             say.requires_action(session, self._world.pace)
-        self._world.commit(session)
+        self._world.commit(session, made=made)
+
+    def _made(self, session: Session, step: Answer) -> tuple[list[File], dict[int, str]]:
+        """The files that the calls of a step write, and what became of those that could not be."""
+        made: list[File] = []
+        failed: dict[int, str] = {}
+        for place, call in enumerate(step.calls):
+            if call.output is None:
+                continue
+            text = brain.written(call.output)
+            try:
+                made.append(self._world.files.output(call.output.name, text, session.id))
+            except ApiError as full:
+                failed[place] = full.message
+        return made, failed
 
     async def _speak(self, session: Session, message: str, step: Answer) -> None:
         """The previews of a text, spread over its seconds."""

@@ -14,6 +14,7 @@ FaultKind = Literal[
     "duplicate",
     "reorder",
     "history_lag",
+    "files_lag",
     "status_lag",
     "unknown_event",
     "rate_limit",
@@ -40,11 +41,14 @@ class Fault(BaseModel):
     - `drop_after`: the request takes effect, then its connection is reset
     - `drop_before`: the connection is reset and nothing happened
     - `late_effect`: the request takes effect `seconds` later, though nobody waits for its answer then
-    - `cut_stream`: a stream is reset (or, `clean`, ended) right after an event of type `event_type`
+    - `cut_stream`: a stream is reset (or, `clean`, ended) right after an event of type `event_type`;
+      with the type `file.content` it is a download that is reset, in the middle
     - `duplicate`, `reorder`: an event of that type (of any, without one) is said twice on a stream, or
       behind the one that follows it, at the latest with the next ping
     - `history_lag`: events.list lacks the newest `events` events, or those of the last `seconds`;
       queued ones count as the newest
+    - `files_lag`: files.list lacks what agents made in the last `seconds`; the platform is said to be
+      one to three seconds behind (anthropics/skills, managed-agents-environments, "Session outputs")
     - `status_lag`: an idle session still shows as running (each showing is a hit), and cannot be
       archived or deleted
     - `unknown_event`: an event of type `event_type` is emitted in the middle of a turn
@@ -65,7 +69,7 @@ class Fault(BaseModel):
     times: int | None = Field(1, ge=1, description="how many requests it hits; null: until cleared")
     session_id: str | None = Field(None, description="hits this session only")
     events: int = Field(1, ge=0, description="history_lag: how many are missing")
-    seconds: float = Field(0.0, ge=0, description="stall, late_effect, history_lag: how long")
+    seconds: float = Field(0.0, ge=0, description="stall, late_effect, *_lag: how long")
     retry_after: float | None = Field(None, ge=0, description="the header of that name, in seconds")
     lasts: float | None = Field(None, gt=0, description="over after so many seconds")
     event_type: str | None = Field(

@@ -10,16 +10,34 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from router.runtime.local.faults import Fault, FaultKind
-from router.runtime.local.wire import REQUEST_ID, ApiError, new_id, not_found
+from router.runtime.local.wire import (
+    REQUEST_ID,
+    WHOLE,
+    ApiError,
+    bad_request,
+    new_id,
+    not_found,
+)
 from router.runtime.local.world import World
 
 BETA = "managed-agents-2026-04-01"
 MOST_BYTES = 32 * 1024 * 1024
+MOST_FILE_BYTES = 500 * 1024 * 1024
+# What is around a file in the form that brings it.
+_MOST_FORM_BYTES = MOST_FILE_BYTES + 64 * 1024
 
 _MINUTE = 60.0
 _CREATES_A_MINUTE = 300
 _READS_A_MINUTE = 1200
-_CREATES = {"agents.create", "environments.create", "sessions.create"}
+# Of files and resources the page with the limits says nothing: an upload and a mount make something.
+_CREATES = {
+    "agents.create",
+    "environments.create",
+    "sessions.create",
+    "files.upload",
+    "resources.add",
+}
+_READS = (".list", ".retrieve", ".stream", ".retrieve_metadata", ".download")
 _LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
 
 _REFUSALS: dict[FaultKind, tuple[int, str]] = {
@@ -46,7 +64,7 @@ class Limits:
         """Counts a request; a 429 with `retry-after` when its class is spent."""
         if route in _CREATES:
             spent, most = self._spent["create"], _CREATES_A_MINUTE
-        elif route.endswith((".list", ".retrieve", ".stream")):
+        elif route.endswith(_READS):
             spent, most = self._spent["read"], _READS_A_MINUTE
         else:
             return
@@ -134,10 +152,15 @@ class Gateway:
         if self._api_key is not None and key != self._api_key:
             raise ApiError(401, "invalid x-api-key")
         betas = request.headers.getall("anthropic-beta", [])
+        of_files = request.path.startswith("/v1/files")
         if BETA not in {beta.strip() for line in betas for beta in line.split(",")}:
-            raise not_found(request.path)
-        if (request.content_length or 0) > MOST_BYTES:
-            raise ApiError(413, "The request is larger than 32 MB.")
+            if not of_files:
+                raise not_found(request.path)
+            if "scope_id" in request.query:
+                raise bad_request(f"scope_id: needs the beta {BETA}")
+        most = _MOST_FORM_BYTES if of_files else MOST_BYTES
+        if (request.content_length or 0) > most:
+            raise ApiError(413, f"The request is larger than {most // 2**20} MB.")
 
     async def _fail_before(self, request: web.Request, route: str, session_id: str | None) -> None:
         for kind, (status, message) in _REFUSALS.items():
@@ -157,7 +180,7 @@ class Gateway:
         self, request: web.Request, handler: Handler, seconds: float
     ) -> web.StreamResponse:
         """The answer, if the client waits for it; the request takes effect whether it does or not."""
-        await request.read()
+        request[WHOLE] = await request.read()
         answer: asyncio.Future[web.StreamResponse] = asyncio.get_running_loop().create_future()
 
         async def take_effect() -> None:

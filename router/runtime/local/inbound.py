@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 
 from router.runtime.local.model import Session
+from router.runtime.local.shelf import Shelf, source_of
 from router.runtime.local.wire import Json, bad_request
 
 MOST_INITIAL_EVENTS = 50
+_MOST_DOCUMENTS = 100
 
 _FIELDS: dict[str, tuple[set[str], set[str]]] = {
     "user.message": ({"content"}, set()),
@@ -22,6 +24,16 @@ _FIELDS: dict[str, tuple[set[str], set[str]]] = {
     "system.message": ({"content"}, set()),
 }
 _MESSAGE_BLOCKS = {"text", "image", "document"}
+# SDK/types/beta/sessions/beta_managed_agents_{image,document}_block_param.py
+_SOURCES: dict[str, dict[str, set[str]]] = {
+    "image": {"base64": {"media_type", "data"}, "url": {"url"}, "file": {"file_id"}},
+    "document": {
+        "base64": {"media_type", "data"},
+        "text": {"media_type", "data"},
+        "url": {"url"},
+        "file": {"file_id"},
+    },
+}
 _BLOCKS = {
     "user.message": _MESSAGE_BLOCKS,
     "user.custom_tool_result": _MESSAGE_BLOCKS | {"search_result"},
@@ -31,7 +43,7 @@ _BLOCKS = {
 _PROMPTS = {"user.message", "user.tool_result", "user.custom_tool_result"}
 
 
-def check_events(events: object, session: Session) -> list[Json]:
+def check_events(events: object, session: Session, files: Shelf) -> list[Json]:
     """The events of one send if the session takes all of them as it stands; a 400 otherwise.
 
     They are judged in order, so that a message may follow the answers it would have to wait for.
@@ -42,7 +54,7 @@ def check_events(events: object, session: Session) -> list[Json]:
     waiting: dict[str, str] = {held.event_id: held.call.kind for held in session.unanswered()}
     window = session.window()
     for index, event in enumerate(items):
-        kind = _check_shape(event, index)
+        kind = _check_shape(event, index, files)
         if kind == "user.interrupt":
             waiting.clear()
         elif kind in {"user.message", "system.message"}:
@@ -52,14 +64,17 @@ def check_events(events: object, session: Session) -> list[Json]:
     return items
 
 
-def check_initial_events(events: object) -> list[Json]:
-    """The events of a create: messages only, at most fifty."""
+def check_initial_events(events: object, files: Shelf) -> list[Json]:
+    """The events of a create: messages only, at most fifty, with at most a hundred documents."""
     items = _items(events)
     if len(items) > MOST_INITIAL_EVENTS:
         raise bad_request(f"initial_events: at most {MOST_INITIAL_EVENTS} events")
     for index, event in enumerate(items):
-        if _check_shape(event, index) != "user.message":
+        if _check_shape(event, index, files) != "user.message":
             raise bad_request(f"initial_events[{index}]: only `user.message` may be sent")
+    blocks = [block for event in items for block in event["content"]]
+    if sum(b["type"] == "document" and source_of(b) is not None for b in blocks) > _MOST_DOCUMENTS:
+        raise bad_request(f"initial_events: at most {_MOST_DOCUMENTS} documents from files")
     return items
 
 
@@ -72,7 +87,7 @@ def _items(events: object) -> list[Json]:
     return events
 
 
-def _check_shape(event: Json, index: int) -> str:
+def _check_shape(event: Json, index: int, files: Shelf) -> str:
     kind = event.get("type")
     if not isinstance(kind, str) or kind not in _FIELDS:
         raise bad_request(f"events[{index}].type: {kind!r} may not be sent")
@@ -84,6 +99,7 @@ def _check_shape(event: Json, index: int) -> str:
         raise bad_request(f"events[{index}].{unknown[0]}: extra inputs are not permitted")
     if kind in _BLOCKS and ("content" in required or event.get("content") is not None):
         _check_content(event["content"], _BLOCKS[kind], f"events[{index}].content")
+        files.check_sources(event["content"], f"events[{index}].content")
     return kind
 
 
@@ -98,6 +114,19 @@ def _check_content(content: object, allowed: set[str], where: str) -> None:
             text = block.get("text")
             if not isinstance(text, str) or not text:
                 raise bad_request(f"{where}[{number}].text: text blocks must be non-empty")
+        elif kind in _SOURCES:
+            _check_source(block.get("source"), _SOURCES[kind], f"{where}[{number}].source")
+
+
+def _check_source(source: object, known: dict[str, set[str]], where: str) -> None:
+    kind = source.get("type") if isinstance(source, dict) else None
+    if not isinstance(source, dict) or kind not in known:
+        raise bad_request(f"{where}.type: must be one of {', '.join(sorted(known))}")
+    for name in sorted(known[kind]):
+        if not isinstance(source.get(name), str) or not source[name]:
+            raise bad_request(f"{where}.{name}: field required")
+    if unknown := sorted(source.keys() - known[kind] - {"type"}):
+        raise bad_request(f"{where}.{unknown[0]}: extra inputs are not permitted")
 
 
 def _check_message(items: Sequence[Json], index: int, session: Session, waiting: list[str]) -> None:

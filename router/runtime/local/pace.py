@@ -25,6 +25,11 @@ class Pace:
         rate = 1.0 if math.isinf(self.rate) else self.rate
         return self._base + self._offset + (time.monotonic() - self._since) * rate
 
+    @property
+    def moved(self) -> float:
+        """By how many seconds `advance` has moved time on in all."""
+        return self._offset
+
     def advance(self, seconds: float) -> None:
         """Moves time on at once and wakes whoever waited for less."""
         self._offset += seconds

@@ -1,5 +1,7 @@
 """What a session says at each point of a turn, in the platform's order. Callers commit."""
 
+from collections.abc import Mapping
+
 from router.runtime.local.brain import ERRORS, Answer, Call, Decision, heard
 from router.runtime.local.log import Entry
 from router.runtime.local.model import Held, Session
@@ -85,13 +87,17 @@ def note_answer(session: Session, entry: Entry) -> bool:
     return True
 
 
-def called(session: Session, step: Answer) -> list[Held]:
-    """The calls of a model request, the request's end, and the results; answers what waits."""
+def called(session: Session, step: Answer, failed: Mapping[int, str]) -> list[Held]:
+    """The calls of a model request, the request's end, and the results; answers what waits.
+
+    Of those that `failed`, by their places, the result says why.
+    """
     made = [(_use(session, call), call) for call in step.calls]
     close_span(session, failed=False, said=len(step.text))
-    for event_id, call in made:
+    for place, (event_id, call) in enumerate(made):
         if not call.waits:
-            _result(session, event_id, call, f"{call.name} ran.", failed=False)
+            says = failed.get(place, f"{call.name} ran.")
+            _result(session, event_id, call, says, failed=place in failed)
     return [Held(event_id, call) for event_id, call in made if call.waits]
 
 

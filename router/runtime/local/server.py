@@ -11,12 +11,15 @@ from typing import Any, Self
 from aiohttp import web
 
 from router.runtime.local.catalog import Catalog
+from router.runtime.local.content import Contents
 from router.runtime.local.control import Control, state_of
 from router.runtime.local.engine import Engine
 from router.runtime.local.events import Events
 from router.runtime.local.faults import ActiveFault, Fault, FaultKind
+from router.runtime.local.files import Files
 from router.runtime.local.gateway import MOST_BYTES, Gateway
 from router.runtime.local.pace import Pace
+from router.runtime.local.resources import Resources
 from router.runtime.local.sessions import Sessions
 from router.runtime.local.storage import Storage
 from router.runtime.local.wire import Json
@@ -31,7 +34,8 @@ class LocalRuntime:
     """A Managed Agents runtime on loopback, for the real `anthropic` client.
 
     State goes through to the SQLite file `data` before an answer leaves (in memory when None);
-    a restart on the same file finds everything and goes on with the turns that were in flight.
+    a restart on the same file finds everything and goes on with the turns that were in flight. What
+    is in uploaded and written files lies in a folder of that name beside it.
     """
 
     def __init__(
@@ -68,7 +72,7 @@ class LocalRuntime:
             listening = stack.enter_context(socket.create_server((_HOST, self._port)))
             storage = Storage(self._data)
             stack.callback(storage.close)
-            world = self._world = World(storage, self._pace)
+            world = self._world = World(storage, self._contents(), self._pace)
             await stack.enter_async_context(self._group)
             stack.callback(self._cancel_turns)
             engine = self._engine = Engine(world, self._spawn)
@@ -129,6 +133,16 @@ class LocalRuntime:
         if session is None:
             return None
         return session.view(self._pace.now()), session.log.newest(newest)
+
+    def files(self, session_id: str | None = None) -> list[Json]:
+        """All files as the API shows them, oldest first; those that a session owns."""
+        mine = [f for f in self.world.files if session_id is None or f.session == session_id]
+        return [file.view() for file in reversed(mine)]
+
+    def file_content(self, file_id: str) -> bytes:
+        """What is in a file, whoever brought it."""
+        files = self.world.files
+        return b"".join(files.contents.pieces(files.get(file_id).blob))
 
     def requests(self, route: str) -> int:
         """How many requests of a route came in, e.g. `events.send`."""
@@ -217,9 +231,16 @@ class LocalRuntime:
         app = web.Application(middlewares=[gateway.middleware()], client_max_size=MOST_BYTES + 1)
         app.add_routes(Catalog(world).routes())
         app.add_routes(Sessions(world, engine).routes())
+        app.add_routes(Files(world).routes())
+        app.add_routes(Resources(world).routes())
         app.add_routes(Events(world, engine, ping_seconds=self._ping_seconds).routes())
         app.add_routes(Control(world, engine, self.reset).routes())
         return app
+
+    def _contents(self) -> Contents:
+        data = self._data
+        folder = None if data is None else data.with_name(f"{data.name}.files")
+        return Contents(folder)
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """`name` is the session whose turn it is, or that of a request that takes effect later."""

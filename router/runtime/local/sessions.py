@@ -10,6 +10,7 @@ from router.runtime.local.engine import Engine
 from router.runtime.local.inbound import check_initial_events
 from router.runtime.local.model import Head, Live, Session
 from router.runtime.local.paging import CREATED_AT, Query, cut_page
+from router.runtime.local.resources import mount
 from router.runtime.local.wire import ApiError, Json, bad_request, new_id, not_found, read_object
 from router.runtime.local.world import World
 
@@ -84,8 +85,9 @@ class Sessions:
         if unknown := sorted(body.keys() - _CREATE):
             raise bad_request(f"{unknown[0]}: extra inputs are not permitted")
         initial = body.get("initial_events") or []
-        events = check_initial_events(initial) if initial else []
+        events = check_initial_events(initial, self._world.files) if initial else []
         session = self._made(body)
+        self._mount(session, _listed(body, "resources"))
         self._engine.open(session, events)
         return web.json_response(session.view(self._world.pace.now()))
 
@@ -168,11 +170,19 @@ class Sessions:
             created=self._world.tick(),
             title=title,
             metadata=_metadata(body.get("metadata") or {}, {}),
-            resources=_listed(body, "resources"),
+            resources=[],
             vault_ids=_listed(body, "vault_ids"),
             budget=body.get("budget"),
         )
         return Session(head, Live(updated=head.created))
+
+    def _mount(self, session: Session, wanted: list[Any]) -> None:
+        try:
+            for index, resource in enumerate(wanted):
+                mount(self._world, session, resource, f"resources[{index}].")
+        except ApiError:
+            self._world.files.drop_session(session.id)
+            raise
 
     def _environment(self, environment_id: object) -> str:
         if not isinstance(environment_id, str):

@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS events (
     session_id TEXT NOT NULL, seq INTEGER NOT NULL, processed INTEGER, body TEXT NOT NULL,
     PRIMARY KEY (session_id, seq)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS files (id TEXT PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL);
 """
 _PUT_EVENT = """
 INSERT INTO events (session_id, seq, processed, body) VALUES (?, ?, ?, ?)
@@ -28,6 +29,7 @@ _PUT_SESSION = """
 INSERT INTO sessions (id, created, head, live) VALUES (?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET head = excluded.head, live = excluded.live
 """
+_PUT_FILE = "INSERT OR REPLACE INTO files VALUES (?, ?, ?)"
 _PUT_LIVE = "UPDATE sessions SET live = ? WHERE id = ?"
 _EVENTS = """
 SELECT session_id, seq, processed, body FROM events
@@ -59,7 +61,7 @@ class Storage:
     def clear(self) -> None:
         """Forgets everything."""
         with self._transaction():
-            for table in ("agents", "environments", "sessions", "events"):
+            for table in ("agents", "environments", "sessions", "events", "files"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  # names of this loop
 
     def put_agent(self, agent: Agent, at: int) -> None:
@@ -80,8 +82,31 @@ class Storage:
         """Forgets an environment."""
         self._db.execute("DELETE FROM environments WHERE id = ?", (environment_id,))
 
-    def put_session(self, session: Session, fresh: Sequence[Fresh], *, head: bool) -> None:
-        """Stores what changed in a session; `head` when its head did or it is new."""
+    def put_file(self, file_id: str, at: int, body: str) -> None:
+        """Stores what is known of a file."""
+        self._db.execute(_PUT_FILE, (file_id, at, body))
+
+    def drop_file(self, file_id: str) -> None:
+        """Forgets a file."""
+        self._db.execute("DELETE FROM files WHERE id = ?", (file_id,))
+
+    def files(self) -> Iterator[str]:
+        """All files as they were stored, oldest first."""
+        for (body,) in self._db.execute("SELECT body FROM files ORDER BY at"):
+            yield body
+
+    def put_session(
+        self,
+        session: Session,
+        fresh: Sequence[Fresh],
+        *,
+        head: bool,
+        files: Sequence[tuple[str, int, str]] = (),
+    ) -> None:
+        """Stores what changed in a session; `head` when its head did or it is new.
+
+        `files` are new ones that go with it, as `put_file` takes them.
+        """
         live = LIVE.dump_json(session.live)
         with self._transaction():
             if head:
@@ -89,6 +114,7 @@ class Storage:
                 self._db.execute(_PUT_SESSION, row)
             else:
                 self._db.execute(_PUT_LIVE, (live, session.id))
+            self._db.executemany(_PUT_FILE, files)
             entries = {said.entry.seq: said.entry for said in fresh}
             self._db.executemany(
                 _PUT_EVENT,

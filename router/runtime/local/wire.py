@@ -11,6 +11,8 @@ from aiohttp import web
 Json = dict[str, Any]
 
 REQUEST_ID = web.RequestKey("request_id", str)
+# The body, where it was read before the handler came to it.
+WHOLE = web.RequestKey("whole", bytes)
 
 _SURROGATE = rb"\ud"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,11 +1,14 @@
-"""Everything the local runtime knows: agents, environments, sessions, faults."""
+"""Everything the local runtime knows: agents, environments, sessions, files, faults."""
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 
+from router.runtime.local.content import Contents
 from router.runtime.local.faults import FaultBoard
 from router.runtime.local.model import Agent, Session, Status
 from router.runtime.local.pace import Gate, Pace
+from router.runtime.local.shelf import FILE, File, Shelf
 from router.runtime.local.storage import Storage
 from router.runtime.local.streams import Hub
 from router.runtime.local.wire import Json, not_found, now_us
@@ -14,9 +17,10 @@ from router.runtime.local.wire import Json, not_found, now_us
 class World:
     """State in memory, written through to storage."""
 
-    def __init__(self, storage: Storage, pace: Pace) -> None:
+    def __init__(self, storage: Storage, contents: Contents, pace: Pace) -> None:
         """Reads back what storage holds."""
         self.storage = storage
+        self.files = Shelf(storage, contents, pace)
         self.pace = pace
         self.gate = Gate()
         self.hub = Hub()
@@ -81,11 +85,13 @@ class World:
         self.sessions[session.id] = session
         self.by_agent[session.head.agent["id"]].append(session)
 
-    def commit(self, session: Session, *, head: bool = False) -> None:
-        """Stores what changed in a session, then tells its streams what was said."""
+    def commit(self, session: Session, *, head: bool = False, made: Sequence[File] = ()) -> None:
+        """Stores what changed in a session, and what it made; then tells its streams what was said."""
         fresh = session.log.drain()
         session.live.updated = now_us()
-        self.storage.put_session(session, fresh, head=head)
+        rows = [(file.id, file.made, FILE.dump_json(file).decode()) for file in made]
+        self.storage.put_session(session, fresh, head=head, files=rows)
+        self.files.remember(made)
         self.hub.publish(session.id, ((said.kind, said.raw) for said in fresh))
 
     def shown_status(self, session: Session, route: str) -> Status:
@@ -107,6 +113,7 @@ class World:
         self.gate.interrupts_wait = False
         self.faults.clear()
         self.storage.clear()
+        self.files.clear()
         for known in (self.agents, self.environments, self.created, self.sessions, self.by_agent):
             known.clear()
         self.requests.clear()

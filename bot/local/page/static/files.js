@@ -35,7 +35,7 @@ function shownFile(file) {
         "div",
         { class: "file-words" },
         h("span", { class: "file-name" }, "A file"),
-        h("span", { class: "muted" }, "Only its id is told in a shared channel"),
+        h("span", { class: "muted" }, file.mode === "tombstone" ? "It was deleted" : "Only its id is told in a shared channel"),
       ),
     );
   }
