@@ -267,7 +267,7 @@ CREATE TABLE public.audit_entries (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT audit_entries_action_check CHECK ((action <> ''::text)),
     CONSTRAINT audit_entries_origin_check CHECK ((origin = ANY (ARRAY['slack'::text, 'rest'::text, 'dashboard'::text, 'runtime'::text, 'threadline'::text]))),
-    CONSTRAINT audit_entries_subject_check CHECK ((subject = ANY (ARRAY['approval'::text, 'escalation'::text])))
+    CONSTRAINT audit_entries_subject_check CHECK ((subject = ANY (ARRAY['approval'::text, 'escalation'::text, 'tool'::text])))
 );
 
 ALTER TABLE ONLY public.audit_entries FORCE ROW LEVEL SECURITY;
@@ -307,6 +307,42 @@ CREATE TABLE public.idempotency_keys (
 
 ALTER TABLE ONLY public.idempotency_keys FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.input_files (
+    deployed_agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    input_id uuid NOT NULL,
+    slack_file_id text NOT NULL,
+    "position" smallint NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    attempts smallint DEFAULT 0 NOT NULL,
+    name text NOT NULL,
+    kind text,
+    media_type text,
+    size bigint,
+    content text,
+    runtime_file_id text,
+    mount_path text,
+    mounted_in text,
+    reason text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT input_files_kind_check CHECK ((kind = ANY (ARRAY['image'::text, 'document'::text, 'text'::text, 'resource'::text]))),
+    CONSTRAINT input_files_size_check CHECK ((size >= 0)),
+    CONSTRAINT input_files_slack_file_id_check CHECK ((slack_file_id <> ''::text)),
+    CONSTRAINT input_files_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'uploaded'::text, 'ready'::text, 'refused'::text]))),
+    CONSTRAINT only_resources_are_mounted CHECK ((((mount_path IS NULL) = (mounted_in IS NULL)) AND ((mount_path IS NULL) OR (kind = 'resource'::text)))),
+    CONSTRAINT read_has_kind_and_size CHECK (((state <> ALL (ARRAY['uploaded'::text, 'ready'::text])) OR (num_nonnulls(kind, media_type, size) = 3))),
+    CONSTRAINT ready_is_to_be_had CHECK (((state <> 'ready'::text) OR
+CASE kind
+    WHEN 'text'::text THEN (content IS NOT NULL)
+    WHEN 'resource'::text THEN ((runtime_file_id IS NOT NULL) AND (mount_path IS NOT NULL))
+    ELSE (runtime_file_id IS NOT NULL)
+END)),
+    CONSTRAINT refused_has_a_reason CHECK (((state = 'refused'::text) = (reason IS NOT NULL)))
+);
+
+ALTER TABLE ONLY public.input_files FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.oauth_installs (
     id uuid NOT NULL,
     workspace_id uuid NOT NULL,
@@ -332,6 +368,22 @@ CREATE TABLE public.oauth_installs (
 );
 
 ALTER TABLE ONLY public.oauth_installs FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.output_looks (
+    deployed_agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    turn_id uuid NOT NULL,
+    runtime_session text NOT NULL,
+    looks_left smallint NOT NULL,
+    due_at timestamp with time zone,
+    failures smallint DEFAULT 0 NOT NULL,
+    asked_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT output_looks_looks_left_check CHECK (((looks_left >= 1) AND (looks_left <= 3))),
+    CONSTRAINT output_looks_runtime_session_check CHECK ((runtime_session <> ''::text))
+);
+
+ALTER TABLE ONLY public.output_looks FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.runtime_budgets (
     key_hash bytea NOT NULL,
@@ -380,6 +432,20 @@ WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000');
 
 ALTER TABLE ONLY public.session_inputs FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.session_outputs (
+    deployed_agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    runtime_file_id text NOT NULL,
+    turn_id uuid NOT NULL,
+    fate text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT session_outputs_fate_check CHECK ((fate = ANY (ARRAY['offered'::text, 'too_large'::text, 'too_many'::text, 'empty'::text]))),
+    CONSTRAINT session_outputs_runtime_file_id_check CHECK ((runtime_file_id <> ''::text))
+);
+
+ALTER TABLE ONLY public.session_outputs FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.slack_budgets (
     install_id uuid NOT NULL,
     method text NOT NULL,
@@ -420,7 +486,7 @@ CREATE TABLE public.slack_outbox (
     CONSTRAINT delivered_has_its_time CHECK (((state = ANY (ARRAY['sent'::text, 'dead'::text])) = (ended_at IS NOT NULL))),
     CONSTRAINT replies_belong_to_a_session CHECK (((lane = 'side'::text) OR (session_id IS NOT NULL))),
     CONSTRAINT sending_is_claimed CHECK ((((state = 'sending'::text) = (deadline IS NOT NULL)) AND ((deadline IS NULL) = (claimed_by IS NULL)))),
-    CONSTRAINT slack_outbox_kind_check CHECK ((kind = ANY (ARRAY['reply'::text, 'notice'::text, 'private'::text, 'reaction'::text, 'card'::text, 'update'::text]))),
+    CONSTRAINT slack_outbox_kind_check CHECK ((kind = ANY (ARRAY['reply'::text, 'notice'::text, 'private'::text, 'reaction'::text, 'card'::text, 'update'::text, 'file'::text]))),
     CONSTRAINT slack_outbox_lane_check CHECK ((lane <> ''::text)),
     CONSTRAINT slack_outbox_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'sending'::text, 'sent'::text, 'dead'::text])))
 )
@@ -484,6 +550,33 @@ CREATE TABLE public.slack_unclaimed (
 );
 
 ALTER TABLE ONLY public.slack_unclaimed FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.usage_logs (
+    id uuid NOT NULL,
+    deployed_agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    turn_id uuid NOT NULL,
+    runtime_event_id text NOT NULL,
+    tool text NOT NULL,
+    provider text NOT NULL,
+    status text NOT NULL,
+    reason text,
+    channel_id text,
+    requesters text[] NOT NULL,
+    latency_ms integer NOT NULL,
+    cost_cents numeric DEFAULT 0 NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT refused_has_a_reason CHECK (((status = 'refused'::text) = (reason IS NOT NULL))),
+    CONSTRAINT usage_logs_cost_cents_check CHECK ((cost_cents >= (0)::numeric)),
+    CONSTRAINT usage_logs_latency_ms_check CHECK ((latency_ms >= 0)),
+    CONSTRAINT usage_logs_provider_check CHECK ((provider = 'slack'::text)),
+    CONSTRAINT usage_logs_runtime_event_id_check CHECK ((runtime_event_id <> ''::text)),
+    CONSTRAINT usage_logs_status_check CHECK ((status = ANY (ARRAY['done'::text, 'queued'::text, 'refused'::text]))),
+    CONSTRAINT usage_logs_tool_check CHECK ((tool <> ''::text))
+);
+
+ALTER TABLE ONLY public.usage_logs FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.workspace_members (
     workspace_id uuid NOT NULL,
@@ -560,6 +653,9 @@ ALTER TABLE ONLY public.deployed_agents
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (deployed_agent_id, principal, route, key);
 
+ALTER TABLE ONLY public.input_files
+    ADD CONSTRAINT input_files_pkey PRIMARY KEY (deployed_agent_id, input_id, slack_file_id);
+
 ALTER TABLE ONLY public.oauth_installs
     ADD CONSTRAINT oauth_installs_api_app_id_tenant_id_key UNIQUE (api_app_id, tenant_id);
 
@@ -568,6 +664,9 @@ ALTER TABLE ONLY public.oauth_installs
 
 ALTER TABLE ONLY public.oauth_installs
     ADD CONSTRAINT oauth_installs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.output_looks
+    ADD CONSTRAINT output_looks_pkey PRIMARY KEY (deployed_agent_id, session_id);
 
 ALTER TABLE ONLY public.runtime_budgets
     ADD CONSTRAINT runtime_budgets_pkey PRIMARY KEY (key_hash, kind);
@@ -580,6 +679,9 @@ ALTER TABLE ONLY public.session_inputs
 
 ALTER TABLE ONLY public.session_inputs
     ADD CONSTRAINT session_inputs_pkey PRIMARY KEY (deployed_agent_id, id);
+
+ALTER TABLE ONLY public.session_outputs
+    ADD CONSTRAINT session_outputs_pkey PRIMARY KEY (deployed_agent_id, session_id, runtime_file_id);
 
 ALTER TABLE ONLY public.slack_budgets
     ADD CONSTRAINT slack_budgets_pkey PRIMARY KEY (install_id, method);
@@ -598,6 +700,12 @@ ALTER TABLE ONLY public.slack_threads
 
 ALTER TABLE ONLY public.slack_unclaimed
     ADD CONSTRAINT slack_unclaimed_pkey PRIMARY KEY (slack_conversation_key, dedupe_key);
+
+ALTER TABLE ONLY public.usage_logs
+    ADD CONSTRAINT usage_logs_deployed_agent_id_session_id_runtime_event_id_key UNIQUE (deployed_agent_id, session_id, runtime_event_id);
+
+ALTER TABLE ONLY public.usage_logs
+    ADD CONSTRAINT usage_logs_pkey PRIMARY KEY (deployed_agent_id, id);
 
 ALTER TABLE ONLY public.workspace_members
     ADD CONSTRAINT workspace_members_pkey PRIMARY KEY (workspace_id, user_id);
@@ -648,29 +756,33 @@ CREATE INDEX audit_entries_subject ON public.audit_entries USING btree (deployed
 
 CREATE INDEX idempotency_keys_age ON public.idempotency_keys USING btree (created_at);
 
+CREATE INDEX input_files_age ON public.input_files USING btree (deployed_agent_id, created_at);
+
+CREATE INDEX output_looks_due ON public.output_looks USING btree (due_at) WHERE (due_at IS NOT NULL);
+
 CREATE INDEX session_inputs_arrived ON public.session_inputs USING btree (workspace_id, deployed_agent_id, session_id, accepted_at);
 
 CREATE UNIQUE INDEX session_inputs_client_key ON public.session_inputs USING btree (deployed_agent_id, client_key) WHERE (client_key IS NOT NULL);
 
 CREATE INDEX session_inputs_kept ON public.session_inputs USING btree (deployed_agent_id, ended_at) WHERE ((ended_at IS NOT NULL) AND (body IS NOT NULL));
 
-CREATE INDEX session_inputs_open ON public.session_inputs USING btree (deployed_agent_id, session_id, order_key) WHERE (state = ANY (ARRAY['queued'::text, 'sending'::text, 'sent'::text]));
+CREATE INDEX session_inputs_open ON public.session_inputs USING btree (deployed_agent_id, session_id, order_key) WHERE (ended_at IS NULL);
 
 CREATE INDEX session_inputs_shown ON public.session_inputs USING btree (deployed_agent_id, session_id) WHERE shown_waiting;
 
 CREATE INDEX session_inputs_turn ON public.session_inputs USING btree (deployed_agent_id, turn_id);
 
-CREATE INDEX slack_outbox_dead ON public.slack_outbox USING btree (ended_at) WHERE (state = 'dead'::text);
+CREATE INDEX slack_outbox_dead ON public.slack_outbox USING btree (ended_at) WHERE ((error IS NOT NULL) AND (ended_at IS NOT NULL));
 
 CREATE UNIQUE INDEX slack_outbox_effect ON public.slack_outbox USING btree (deployed_agent_id, session_id, effect_key) WHERE (session_id IS NOT NULL);
 
 CREATE INDEX slack_outbox_kept ON public.slack_outbox USING btree (deployed_agent_id, ended_at) WHERE ((ended_at IS NOT NULL) AND (body IS NOT NULL));
 
-CREATE INDEX slack_outbox_line ON public.slack_outbox USING btree (deployed_agent_id, session_id, lane, "position") WHERE ((lane <> 'side'::text) AND (state = ANY (ARRAY['pending'::text, 'sending'::text])));
+CREATE INDEX slack_outbox_line ON public.slack_outbox USING btree (deployed_agent_id, session_id, lane, "position") WHERE ((lane <> 'side'::text) AND (ended_at IS NULL));
 
 CREATE INDEX slack_outbox_look_again ON public.slack_outbox USING btree (look_again_at) WHERE (look_again_at IS NOT NULL);
 
-CREATE INDEX slack_outbox_open ON public.slack_outbox USING btree (not_before) WHERE (state = ANY (ARRAY['pending'::text, 'sending'::text]));
+CREATE INDEX slack_outbox_open ON public.slack_outbox USING btree (not_before) WHERE (ended_at IS NULL);
 
 CREATE UNIQUE INDEX slack_outbox_stranger_effect ON public.slack_outbox USING btree (deployed_agent_id, slack_conversation_key, effect_key) WHERE (session_id IS NULL);
 
@@ -733,17 +845,35 @@ ALTER TABLE ONLY public.deployed_agents
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);
 
+ALTER TABLE ONLY public.input_files
+    ADD CONSTRAINT input_files_deployed_agent_id_input_id_fkey FOREIGN KEY (deployed_agent_id, input_id) REFERENCES public.session_inputs(deployed_agent_id, id);
+
+ALTER TABLE ONLY public.input_files
+    ADD CONSTRAINT input_files_deployed_agent_id_session_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
+
 ALTER TABLE ONLY public.oauth_installs
     ADD CONSTRAINT oauth_installs_default_agent_id_workspace_id_fkey FOREIGN KEY (default_agent_id, workspace_id) REFERENCES public.deployed_agents(id, workspace_id);
 
 ALTER TABLE ONLY public.oauth_installs
     ADD CONSTRAINT oauth_installs_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);
 
+ALTER TABLE ONLY public.output_looks
+    ADD CONSTRAINT output_looks_deployed_agent_id_session_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
+
+ALTER TABLE ONLY public.output_looks
+    ADD CONSTRAINT output_looks_deployed_agent_id_turn_id_fkey FOREIGN KEY (deployed_agent_id, turn_id) REFERENCES public.agent_turns(deployed_agent_id, id);
+
 ALTER TABLE ONLY public.session_inputs
     ADD CONSTRAINT session_inputs_deployed_agent_id_session_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
 
 ALTER TABLE ONLY public.session_inputs
     ADD CONSTRAINT session_inputs_deployed_agent_id_turn_id_fkey FOREIGN KEY (deployed_agent_id, turn_id) REFERENCES public.agent_turns(deployed_agent_id, id);
+
+ALTER TABLE ONLY public.session_outputs
+    ADD CONSTRAINT session_outputs_deployed_agent_id_session_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
+
+ALTER TABLE ONLY public.session_outputs
+    ADD CONSTRAINT session_outputs_deployed_agent_id_turn_id_fkey FOREIGN KEY (deployed_agent_id, turn_id) REFERENCES public.agent_turns(deployed_agent_id, id);
 
 ALTER TABLE ONLY public.slack_budgets
     ADD CONSTRAINT slack_budgets_install_id_fkey FOREIGN KEY (install_id) REFERENCES public.oauth_installs(id);
@@ -775,6 +905,12 @@ ALTER TABLE ONLY public.slack_threads
 ALTER TABLE ONLY public.slack_unclaimed
     ADD CONSTRAINT slack_unclaimed_install_id_fkey FOREIGN KEY (install_id) REFERENCES public.oauth_installs(id);
 
+ALTER TABLE ONLY public.usage_logs
+    ADD CONSTRAINT usage_logs_deployed_agent_id_session_id_workspace_id_fkey FOREIGN KEY (deployed_agent_id, session_id, workspace_id) REFERENCES public.agent_sessions(deployed_agent_id, id, workspace_id);
+
+ALTER TABLE ONLY public.usage_logs
+    ADD CONSTRAINT usage_logs_deployed_agent_id_turn_id_fkey FOREIGN KEY (deployed_agent_id, turn_id) REFERENCES public.agent_turns(deployed_agent_id, id);
+
 ALTER TABLE ONLY public.workspace_members
     ADD CONSTRAINT workspace_members_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);
 
@@ -803,6 +939,8 @@ ALTER TABLE public.deployed_agents ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.input_files ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.oauth_installs ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY ours ON public.agent_approvals USING ((CURRENT_USER <> 'threadline_tenant'::name));
@@ -827,9 +965,15 @@ CREATE POLICY ours ON public.deployed_agents USING ((CURRENT_USER <> 'threadline
 
 CREATE POLICY ours ON public.idempotency_keys USING ((CURRENT_USER <> 'threadline_tenant'::name));
 
+CREATE POLICY ours ON public.input_files USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
 CREATE POLICY ours ON public.oauth_installs USING ((CURRENT_USER <> 'threadline_tenant'::name));
 
+CREATE POLICY ours ON public.output_looks USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
 CREATE POLICY ours ON public.session_inputs USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
+CREATE POLICY ours ON public.session_outputs USING ((CURRENT_USER <> 'threadline_tenant'::name));
 
 CREATE POLICY ours ON public.slack_budgets USING ((CURRENT_USER <> 'threadline_tenant'::name));
 
@@ -843,11 +987,17 @@ CREATE POLICY ours ON public.slack_threads USING ((CURRENT_USER <> 'threadline_t
 
 CREATE POLICY ours ON public.slack_unclaimed USING ((CURRENT_USER <> 'threadline_tenant'::name));
 
+CREATE POLICY ours ON public.usage_logs USING ((CURRENT_USER <> 'threadline_tenant'::name));
+
 CREATE POLICY ours ON public.workspace_members USING ((CURRENT_USER <> 'threadline_tenant'::name));
 
 CREATE POLICY ours ON public.workspaces USING ((CURRENT_USER <> 'threadline_tenant'::name));
 
+ALTER TABLE public.output_looks ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.session_inputs ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.session_outputs ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.slack_budgets ENABLE ROW LEVEL SECURITY;
 
@@ -887,9 +1037,15 @@ CREATE POLICY tenant ON public.deployed_agents USING ((workspace_id = ( SELECT (
 
 CREATE POLICY tenant ON public.idempotency_keys USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
 
+CREATE POLICY tenant ON public.input_files USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
 CREATE POLICY tenant ON public.oauth_installs USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
 
+CREATE POLICY tenant ON public.output_looks USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
 CREATE POLICY tenant ON public.session_inputs USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY tenant ON public.session_outputs USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
 
 CREATE POLICY tenant ON public.slack_budgets USING ((EXISTS ( SELECT
    FROM public.oauth_installs i
@@ -907,9 +1063,13 @@ CREATE POLICY tenant ON public.slack_unclaimed USING ((EXISTS ( SELECT
    FROM public.oauth_installs i
   WHERE ((i.id = slack_unclaimed.install_id) AND (i.workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif"))))));
 
+CREATE POLICY tenant ON public.usage_logs USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
 CREATE POLICY tenant ON public.workspace_members USING ((workspace_id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
 
 CREATE POLICY tenant ON public.workspaces USING ((id = ( SELECT (NULLIF(current_setting('threadline.workspace'::text, true), ''::text))::uuid AS "nullif")));
+
+ALTER TABLE public.usage_logs ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.workspace_members ENABLE ROW LEVEL SECURITY;
 

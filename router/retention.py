@@ -20,6 +20,7 @@ _BATCH = 500
 _BREATH_SECONDS = 0.05
 _OF_AN_OWNER = {
     "inputs": retention.clear_inputs,
+    "files": retention.drop_input_files,
     "deliveries": retention.clear_deliveries,
     "previews": retention.drop_previews,
 }

@@ -1,4 +1,7 @@
-"""The audit of what people were asked: every step, who took it, from where, on which arguments."""
+"""The audit of what people were asked, and of what an agent did in Slack by its own calls.
+
+Every step, who took it, from where, on which arguments.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,12 +15,12 @@ Origin = Literal["slack", "rest", "dashboard", "runtime", "threadline"]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What an entry is about: an approval or an escalation, as it was then."""
+    """What an entry is about: an approval, an escalation or a tool's call, as it was then."""
 
     deployed_agent_id: UUID
     workspace_id: UUID
     session_id: UUID
-    kind: Literal["approval", "escalation"]
+    kind: Literal["approval", "escalation", "tool"]
     id: UUID
     card_no: int
     arguments_hash: bytes

@@ -202,7 +202,8 @@ class AtEnd:
     `written`: those of the asked effects that stand in the outbox; `previewed`: its preview had
     messages; `asked`: people were asked something, and it is open; `late`: decisions wait that were
     for it or came below a card; `marked`: messages show that they wait; `copied`: the runtime has one of
-    the sendings as another event too. `wake_seq`: what had come from others when it was looked at.
+    the sendings as another event too; `outputs`: the turns before may have written more than was seen.
+    `wake_seq`: what had come from others when it was looked at.
     """
 
     wake_seq: int
@@ -212,6 +213,7 @@ class AtEnd:
     late: bool
     marked: bool
     copied: bool
+    outputs: bool
 
 
 # $1 agent, $2 session, $3 turn, $4 effects, side by side: $5 inputs, $6 runtime events
@@ -231,7 +233,9 @@ SELECT s.wake_seq,
             AND i.shown_waiting) AS marked,
     EXISTS (SELECT FROM unnest($5::uuid[], $6::text[]) AS c (id, event)
             JOIN session_inputs i ON i.deployed_agent_id = $1 AND i.id = c.id
-            WHERE i.runtime_event_id <> c.event) AS copied
+            WHERE i.runtime_event_id <> c.event) AS copied,
+    EXISTS (SELECT FROM output_looks l WHERE l.deployed_agent_id = $1 AND l.session_id = $2)
+        AS outputs
 FROM agent_sessions s WHERE s.deployed_agent_id = $1 AND s.id = $2
 """
 

@@ -4,7 +4,7 @@ pending → sending → sent | dead; sending → pending when an attempt is know
 have taken effect.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
@@ -31,7 +31,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A write that a session wants: `kind` reply | notice | private | reaction, and what in `body`.
+    """A write that a session wants: `kind` reply | notice | private | reaction | file, and its `body`.
 
     Writes of one `lane` leave in the order of their positions; those at the `side` whenever they can.
     """
@@ -131,12 +131,14 @@ class Due:
 
     deployed_agent_id: UUID
     delivery_id: UUID
+    kind: str = field(default="", compare=False)
 
 
-# $1 a random starting place, $2 how many at the most
+# $1 a random starting place, $2 how many at the most, $3 also files
 _DUE = """
-SELECT o.deployed_agent_id, o.delivery_id FROM slack_outbox o
+SELECT o.deployed_agent_id, o.delivery_id, o.kind FROM slack_outbox o
 WHERE o.ended_at IS NULL AND o.state IN ('pending', 'sending') AND o.not_before <= now()
+  AND ($3 OR o.kind <> 'file')
   AND (o.state = 'pending' OR o.deadline < now())
   AND (o.lane = 'side' OR NOT EXISTS (
       SELECT FROM slack_outbox p
@@ -147,9 +149,9 @@ ORDER BY (o.delivery_id < $1), o.delivery_id LIMIT $2
 """
 
 
-async def due(connection: Connection, start: UUID, limit: int) -> list[Due]:
-    """Deliveries to claim; of a session's lane only the first that is open."""
-    return [Due(**row) for row in await connection.fetch(_DUE, start, limit)]
+async def due(connection: Connection, start: UUID, limit: int, *, files: bool = True) -> list[Due]:
+    """Deliveries to claim, `files` among them or not; of a session's lane only the first that is open."""
+    return [Due(**row) for row in await connection.fetch(_DUE, start, limit, files)]
 
 
 @dataclass(frozen=True, slots=True)

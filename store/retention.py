@@ -9,8 +9,12 @@ slack_threads        threads      kept for ever: one session per thread is a pro
 agent_sessions       threads      kept for ever, with the title
 agent_turns          turns        kept for ever: numbers, times and keywords, no readable text
 session_inputs       messages     kept for ever, for their keys; `clear_inputs` takes the body
+input_files          files        `drop_input_files`, once their input is over and old
+session_outputs      outputs      kept for ever, for their keys: ids, no readable text
+output_looks         sessions     one row each at the most; gone when nothing is expected there
 slack_outbox         replies      kept for ever, for their keys; `clear_deliveries` takes the body
 agent_compute_usage  turns        kept for ever: it is the record of what was used
+usage_logs           tool calls   kept for ever: as the one above, no readable text
 slack_previews       streams      `drop_previews`, once their turn is over
 slack_unclaimed      early events threads.expire_unclaimed, after 5 minutes or 25 hours;
                                   `drop_unclaimed` takes what that could not get at
@@ -63,6 +67,26 @@ WHERE deployed_agent_id = $1 AND id = ANY(ARRAY(
 async def clear_inputs(connection: Connection, agent_id: UUID, age: timedelta, limit: int) -> int:
     """Takes text and files from an agent's inputs that ended so long ago, oldest first; how many."""
     return _count(await connection.execute(_CLEAR_INPUTS, agent_id, age, limit))
+
+
+# $1 agent, $2 age, $3 how many at the most
+_DROP_INPUT_FILES = """
+DELETE FROM input_files
+WHERE deployed_agent_id = $1 AND ctid = ANY(ARRAY(
+    SELECT f.ctid FROM input_files f
+    JOIN session_inputs i ON i.deployed_agent_id = f.deployed_agent_id AND i.id = f.input_id
+    WHERE f.deployed_agent_id = $1 AND f.created_at < now() - $2::interval
+      AND i.ended_at < now() - $2::interval
+    ORDER BY f.created_at LIMIT $3
+    FOR UPDATE OF f SKIP LOCKED))
+"""
+
+
+async def drop_input_files(
+    connection: Connection, agent_id: UUID, age: timedelta, limit: int
+) -> int:
+    """Forgets the files of inputs that ended so long ago, names and texts included; how many."""
+    return _count(await connection.execute(_DROP_INPUT_FILES, agent_id, age, limit))
 
 
 # $1 agent, $2 age, $3 how many at the most

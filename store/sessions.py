@@ -8,7 +8,7 @@ from uuid import UUID
 
 from store import tenancy
 from store.database import Connection
-from store.leases import Lease
+from store.leases import Lease, Ready
 from store.sessions_read import Seen, Session
 from store.sweeps import by_agent
 
@@ -236,6 +236,18 @@ async def turn_ended(
     await connection.execute(_TURN_ENDED, lease.deployed_agent_id, lease.session_id, place, usage)
 
 
+# $1 agent, $2 session
+_TURN_BEGAN = """
+UPDATE agent_sessions SET status = 'running'
+WHERE deployed_agent_id = $1 AND id = $2 AND status = 'idle'
+"""
+
+
+async def turn_began(connection: Connection, lease: Lease) -> None:
+    """Idle → running; fenced by the caller."""
+    await connection.execute(_TURN_BEGAN, lease.deployed_agent_id, lease.session_id)
+
+
 # $1 agent, $2 session, $3 how many positions
 _POSITIONS = """
 UPDATE agent_sessions SET next_position = next_position + $3
@@ -244,11 +256,9 @@ RETURNING next_position - $3
 """
 
 
-async def take_positions(connection: Connection, lease: Lease, count: int) -> int:
-    """The first of `count` places in the order of this session's replies; fenced by the caller."""
-    first: int = await connection.fetchval(
-        _POSITIONS, lease.deployed_agent_id, lease.session_id, count
-    )
+async def take_positions(connection: Connection, of: Lease | Ready, count: int) -> int:
+    """The first of `count` places in the order of this session's replies; locked by the caller."""
+    first: int = await connection.fetchval(_POSITIONS, of.deployed_agent_id, of.session_id, count)
     return first
 
 

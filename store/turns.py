@@ -36,6 +36,24 @@ async def live(connection: Connection, agent_id: UUID, session_id: UUID) -> Turn
     return Turn(**row) if row else None
 
 
+# $1 turn, $2 agent, $3 workspace, $4 session
+_BEGIN = """
+INSERT INTO agent_turns (id, deployed_agent_id, workspace_id, session_id, number)
+SELECT $1, $2, $3, $4, COALESCE(max(number), 0) + 1 FROM agent_turns
+WHERE deployed_agent_id = $2 AND session_id = $4
+RETURNING id, number, state, started_at
+"""
+
+
+async def begin(connection: Connection, held: Held) -> Turn:
+    """Begins the session's next turn; fenced by the caller. At most one is live, by unique index."""
+    row = await connection.fetchrow(
+        _BEGIN, new_id(), held.deployed_agent_id, held.workspace_id, held.id
+    )
+    assert row is not None  # noqa: S101  # an aggregate always gives a row
+    return Turn(**row)
+
+
 # $1 agent, $2 turn, $3 state, $4 stop reason, $5 words
 _END = """
 UPDATE agent_turns

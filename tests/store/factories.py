@@ -1,7 +1,7 @@
 """Real rows with defaults: each factory inserts what it names, and takes columns to differ in."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -184,6 +184,66 @@ async def message(db: Connection, of: Record, **columns: Any) -> Record:
         "dedupe_key": f"message {number}",
     }
     return await insert(db, "session_inputs", **values | columns)
+
+
+async def file(db: Connection, of: Record, **columns: Any) -> Record:
+    """A pending file of an input."""
+    number = next(_number)
+    values = {
+        "deployed_agent_id": of["deployed_agent_id"],
+        "workspace_id": of["workspace_id"],
+        "session_id": of["session_id"],
+        "input_id": of["id"],
+        "slack_file_id": f"F{number}",
+        "position": number,
+        "name": f"file {number}",
+    }
+    return await insert(db, "input_files", **values | columns)
+
+
+async def output(db: Connection, of: Record, turn: Record, **columns: Any) -> Record:
+    """A file that an agent made, and that was offered."""
+    values = {
+        "deployed_agent_id": of["deployed_agent_id"],
+        "workspace_id": of["workspace_id"],
+        "session_id": of["id"],
+        "runtime_file_id": f"file_{next(_number)}",
+        "turn_id": turn["id"],
+        "fate": "offered",
+    }
+    return await insert(db, "session_outputs", **values | columns)
+
+
+async def look(db: Connection, of: Record, turn: Record, **columns: Any) -> Record:
+    """A look at a session's outputs that is due."""
+    values = {
+        "deployed_agent_id": of["deployed_agent_id"],
+        "workspace_id": of["workspace_id"],
+        "session_id": of["id"],
+        "turn_id": turn["id"],
+        "runtime_session": "sesn_1",
+        "looks_left": 3,
+        "due_at": datetime(2026, 1, 1, tzinfo=UTC),
+    }
+    return await insert(db, "output_looks", **values | columns)
+
+
+async def tool_call(db: Connection, of: Record, turn: Record, **columns: Any) -> Record:
+    """A call of a tool of ours that has its answer."""
+    values = {
+        "id": new_id(),
+        "deployed_agent_id": of["deployed_agent_id"],
+        "workspace_id": of["workspace_id"],
+        "session_id": of["id"],
+        "turn_id": turn["id"],
+        "runtime_event_id": f"sevt_{next(_number)}",
+        "tool": "slack_post_message",
+        "provider": "slack",
+        "status": "done",
+        "requesters": ["U1"],
+        "latency_ms": 10,
+    }
+    return await insert(db, "usage_logs", **values | columns)
 
 
 async def delivery(db: Connection, of: Record, **columns: Any) -> Record:

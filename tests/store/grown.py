@@ -13,10 +13,14 @@ BIG = {
     "agent_turns",
     "approval_votes",
     "audit_entries",
+    "input_files",
+    "output_looks",
     "session_inputs",
+    "session_outputs",
     "slack_outbox",
     "slack_previews",
     "slack_threads",
+    "usage_logs",
 }
 """Tables that grow with what passes."""
 
@@ -109,11 +113,39 @@ SELECT id, deployed_agent_id, workspace_id, session_id,
        CASE WHEN random() < 0.001 THEN 'pending' ELSE 'final' END
 FROM agent_turns
 """
+# The first message of each thread brought a file along.
+_FILES = """
+INSERT INTO input_files (deployed_agent_id, workspace_id, session_id, input_id, slack_file_id,
+    position, state, name, kind, media_type, size, runtime_file_id)
+SELECT deployed_agent_id, workspace_id, session_id, id, 'F1', 1, 'ready', 'a.png', 'image',
+       'image/png', 1000, 'file_1'
+FROM session_inputs WHERE order_key = 1
+"""
+# Every turn made a file. A few of the threads are looked at again, one in ten only behind its next turn.
+_OUTPUTS = """
+INSERT INTO session_outputs (deployed_agent_id, workspace_id, session_id, runtime_file_id, turn_id,
+    fate)
+SELECT deployed_agent_id, workspace_id, session_id, 'file ' || id, id, 'offered' FROM agent_turns
+"""
+_LOOKS = """
+INSERT INTO output_looks (deployed_agent_id, workspace_id, session_id, turn_id, runtime_session,
+    looks_left, due_at)
+SELECT s.deployed_agent_id, s.workspace_id, s.id, md5('t' || s.id || 2)::uuid, s.anthropic_session_id,
+       1, CASE WHEN s.slack_thread_ts::integer % 400 = 0 THEN now() END
+FROM agent_sessions s WHERE s.slack_thread_ts::integer % 10 = 0
+"""
 _PREVIEWS = """
 INSERT INTO slack_previews (deployed_agent_id, workspace_id, session_id, turn_id, part, text_from,
     state, slack_ts, started_at)
 SELECT deployed_agent_id, workspace_id, session_id, id, 0, 0, 'closed', '1.0', now()
 FROM agent_turns
+"""
+_TOOLS = """
+INSERT INTO usage_logs (id, deployed_agent_id, workspace_id, session_id, turn_id, runtime_event_id,
+    tool, provider, status, requesters, latency_ms)
+SELECT md5('l' || id)::uuid, deployed_agent_id, workspace_id, session_id, id, 'event ' || id,
+       'slack_post_message', 'slack', 'done', '{U1}', 10
+FROM agent_turns WHERE number = 1
 """
 _ASKED = (_APPROVALS, _VOTES, _ESCALATIONS, _AUDIT)
 # $1 install: replies to threads that nobody follows
@@ -130,7 +162,8 @@ async def grow(dsn: str) -> None:
     await database._set_codecs(connection)
     on = await factories.ground(connection)
     await connection.execute(_SESSIONS, on.agent_id, on.workspace_id, on.install_id)
-    for statement in (_THREADS, _TURNS, _AWAITING, _INPUTS, _OUTBOX, _USAGE, _PREVIEWS, *_ASKED):
+    talked = (_THREADS, _TURNS, _AWAITING, _INPUTS, _FILES, _OUTBOX, _USAGE, _PREVIEWS, _TOOLS)
+    for statement in (*talked, *_ASKED, _OUTPUTS, _LOOKS):
         await connection.execute(statement)
     await connection.execute(_UNCLAIMED, on.install_id)
     await connection.execute("ANALYZE")

@@ -41,9 +41,12 @@ async def furnished(db: Connection) -> Ground:
         "session_id": session["id"],
     }
     await members.put_member(db, on.workspace_id, "person", "member")
-    await factories.message(db, session)
+    said = await factories.message(db, session)
+    await factories.file(db, said)
     await factories.delivery(db, session)
     await factories.usage(db, turn)
+    await factories.output(db, session, turn)
+    await factories.look(db, session, turn)
     await _asked(db, below | {"turn_id": turn["id"]})
     await _in_slack(db, on, below | {"turn_id": turn["id"]}, session["slack_conversation_key"])
     await keys.make(db, NewKey(on.workspace_id, on.agent_id, "program", "member"))
@@ -95,6 +98,9 @@ async def _asked(db: Connection, below: dict[str, Any]) -> None:
         "arguments_hash": b"",
     }
     await insert(db, "audit_entries", **entry)
+    called = {"id": new_id(), "runtime_event_id": f"event {new_id()}", "requesters": ["U1"]}
+    served = {"tool": "slack_post_message", "provider": "slack", "status": "done", "latency_ms": 1}
+    await insert(db, "usage_logs", **below, **called, **served)
 
 
 async def _in_slack(db: Connection, on: Ground, below: dict[str, Any], key: str) -> None:

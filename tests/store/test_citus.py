@@ -32,6 +32,7 @@ _EVERYWHERE = {
     "outbox._DEAD": "doctor: what could not be said",
     "outbox._DOUBTED": "the sweep for doubled messages, before it goes agent by agent",
     "outbox._DUE": "the sweep for due deliveries: once a second and replica",
+    "outputs._DUE": "the sweep for looks at what agents made, before it goes agent by agent",
     "retention._DROP_UNCLAIMED": "the cleaning of early replies",
     "sessions._ANY_RUNNING": "whether the runtime has to be asked at all",
     "sessions._DISAGREEING": "the sweep for deaf sessions, before it goes agent by agent",

@@ -193,3 +193,19 @@ async def test_effects_that_are_there_are_not_written_again(db, on, session):
     await outbox.add(db, on.place(held.id), [_SAID[0]])
     await _end(db, held, turn, held.wake_seq, effects=_SAID, said_at=on.place(held.id))
     assert await db.fetchval("SELECT count(*) FROM slack_outbox") == 3
+
+
+async def test_a_row_that_goes_its_way_is_rewritten_in_its_place(db, on, session):
+    """No index holds what changes on the way, so none has to be written."""
+    held, turn = await _begun(db, session)
+    await db.execute("SELECT pg_stat_force_next_flush()")
+    (sent,) = await inputs.open_inputs(db, held.lease)
+    await holding.mark_messages_sent(db, held.lease, [(sent.id, "event")])
+    await outbox.add(db, on.place(held.id), [_SAID[0]])
+    (due,) = await outbox.due(db, turn.id, 1, files=True)
+    assert await outbox.claim(db, due, "me", LEASE)
+    await db.execute("SELECT pg_stat_force_next_flush()")
+    rows = await db.fetch("SELECT relname, n_tup_hot_upd FROM pg_stat_user_tables")
+    hot = {row["relname"]: row["n_tup_hot_upd"] for row in rows}
+    assert hot["session_inputs"] == 1
+    assert hot["slack_outbox"] == 1

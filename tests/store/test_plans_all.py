@@ -110,6 +110,9 @@ _SPECIAL = {
     ("turns._COMPLETE", 8): "final",
     ("usage._ADD", 5): "final",
     ("audit._ADD", 5): "approval",
+    ("outputs._ADD", 6): ["offered"],
+    ("usage_logs._ADD", 8): "done",
+    ("usage_logs._ADD", 9): None,
     ("audit._ADD", 8): "asked",
 }
 _PLAIN: dict[str, Any] = {

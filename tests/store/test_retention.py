@@ -244,6 +244,24 @@ async def test_previews_go_once_they_are_old_and_their_turn_is_over(db, on, sess
     assert len(await previews.of_turn(db, held.lease, live)) == 1
 
 
+async def test_files_go_once_they_are_old_and_their_message_is_over(db, on, session, turn):
+    ended = {"state": "done", "turn_id": turn["id"]}
+    over = await factories.message(db, session, **ended, ended_at=_OLD)
+    young = await factories.message(db, session, **ended, ended_at=_YOUNG)
+    waiting = await factories.message(db, session)
+    elsewhere = await factories.ground(db)
+    theirs = await factories.message(
+        db, await factories.session(db, elsewhere), state="refused", ended_at=_OLD
+    )
+    for message in (over, over, young, waiting, theirs):
+        await factories.file(db, message, created_at=_OLD)
+    await factories.file(db, over, created_at=_YOUNG)
+    assert await retention.drop_input_files(db, on.agent_id, _AGE, 1) == 1
+    assert await retention.drop_input_files(db, on.agent_id, _AGE, _MANY) == 1
+    kept = {row["input_id"] for row in await _whole(db, "input_files")}
+    assert kept == {over["id"], young["id"], waiting["id"], theirs["id"]}
+
+
 async def test_events_that_no_accept_could_take_in_are_forgotten(db, on):
     for n, created_at in enumerate((_OLD, _NOW)):
         key, event = f"key {n}", {"ts": "1"}

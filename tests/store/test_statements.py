@@ -36,12 +36,15 @@ def test_statements_are_found_in_every_module_that_has_some():
         "escalations",
         "escalations_read",
         "idempotency",
+        "input_files",
         "inputs",
         "installs",
         "keys",
         "members",
         "migrate",
         "outbox",
+        "outputs",
+        "outputs_sent",
         "retention",
         "sessions",
         "sessions_read",
@@ -49,6 +52,7 @@ def test_statements_are_found_in_every_module_that_has_some():
         "threads",
         "turns",
         "usage",
+        "usage_logs",
     }
     assert len(_STATEMENTS) > 50
 
