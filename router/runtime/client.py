@@ -2,41 +2,42 @@
 
 The SDK re-sends a POST whose answer was lost, which can double a turn, so its retries are off and
 every failure is sorted into the tree of `router.errors`. What every turn asks goes past the SDK's models
-(router.runtime.wire). Streams have connections of their own: with one pool for both, a thousand open
-streams would leave none for a Stop.
+(router.runtime.wire). Streams have connections of their own, and so have files: with one pool for all,
+a thousand open streams would leave none for a Stop.
 
 Reads, of which a stream's opening and each page of a list are one, and creates of sessions wait for
 permits; a send never does (platform.claude.com/docs/en/managed-agents/reference, "Rate limits").
 """
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import quote
 
 import httpx2
 from anthropic import AsyncAnthropic, DefaultAioHttpClient
-from anthropic.pagination import AsyncBidirectionalPageCursor, AsyncPageCursor
 
-from router.errors import RuntimeAway, RuntimeUnclear
+from router.errors import RuntimeUnclear
 from router.runtime import wire
 from router.runtime.budget import Budget, Need
-from router.runtime.failures import is_one_too_many, sorted_errors
+from router.runtime.failures import sorted_errors
+from router.runtime.files import Files, as_form
+from router.runtime.permits import Permits
 from store.budgets import Kind
-
-T = TypeVar("T")
 
 Event = dict[str, Any]
 Tool = dict[str, Any]
+Hook = Callable[[httpx2.Request], Awaitable[None]]
 
 _CONNECT_SECONDS = 5.0
 _STREAM_SILENCE_SECONDS = 600.0
+_TRANSFER_SILENCE_SECONDS = 60.0
 _CALLS = 100
+_TRANSFERS = 20
 _PAGE = 1000
 _RECENT = 100
 _INSTALL_TRIES = 3
@@ -70,7 +71,9 @@ class PageWanted:
 
 
 class Runtime:
-    """Calls to the runtime. Each raises a RuntimeFailure; `deadline` is in seconds.
+    """Calls to the runtime; `files` are its files. Each raises a RuntimeFailure.
+
+    `deadline` is in seconds, and not for what a file holds.
 
     Without a budget, as for a few calls made by hand, no call waits for a permit. With one, a call
     that does may raise what the database raises.
@@ -88,13 +91,17 @@ class Runtime:
         self._calls = _client(api_key, base_url, _CALLS, httpx2.Timeout(deadline, connect=3.0))
         silence = httpx2.Timeout(_STREAM_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
         self._streams = _client(api_key, base_url, max_streams, silence)
-        self._budget = budget
+        slow = httpx2.Timeout(_TRANSFER_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
+        self._transfers = _client(api_key, base_url, _TRANSFERS, slow, as_form)
+        self._permits = Permits(budget)
+        self.files = Files(self._calls, self._transfers, self._permits)
         self.deadline = deadline
 
     async def close(self) -> None:
         """Closes every connection."""
         await self._calls.close()
         await self._streams.close()
+        await self._transfers.close()
 
     # -------------------------------------------------------------- agents
 
@@ -156,15 +163,19 @@ class Runtime:
 
     # -------------------------------------------------------------- sessions
 
+    def room(self, kind: Kind) -> int:
+        """How many more requests may wait for their permits here before it gets crowded."""
+        return self._permits.room(kind)
+
     async def may_create(self, need: Need) -> None:
         """Returns with the permit for one `create_session`: before its intent is written."""
-        await self._permit("create", need)
+        await self._permits.take("create", need)
 
     async def create_session(
         self, *, agent_id: str, environment_id: str, title: str, metadata: dict[str, str]
     ) -> str:
         """A new runtime session's id, after `may_create`. RuntimeUnclear: look for its metadata."""
-        async with self._limited("create"):
+        async with self._permits.limited("create"):
             session = await wire.post(
                 self._calls,
                 "/v1/sessions",
@@ -186,13 +197,13 @@ class Runtime:
         )
         return [
             session.id
-            for session in await self._whole(need, pages)
+            for session in await self._permits.whole(need, pages)
             if metadata.items() <= (session.metadata or {}).items()
         ]
 
     async def session(self, need: Need, session_id: str) -> RuntimeSession:
         """The session as it is now."""
-        async with self._read(need):
+        async with self._permits.read(need):
             found = await self._calls.beta.sessions.retrieve(session_id)
         usage = found.usage.to_dict(mode="json", warnings=False)
         archived = found.archived_at is not None
@@ -201,7 +212,7 @@ class Runtime:
     async def sessions_running(self, need: Need) -> list[str]:
         """All sessions that run, or will again by themselves, at the runtime."""
         pages = self._calls.beta.sessions.list(statuses=["running", "rescheduling"], limit=100)
-        return [session.id for session in await self._whole(need, pages)]
+        return [session.id for session in await self._permits.whole(need, pages)]
 
     async def rename_session(self, session_id: str, title: str) -> None:
         """Gives a session another title."""
@@ -226,7 +237,7 @@ class Runtime:
         asked: dict[str, Any] = {"order": "asc", "limit": _PAGE, **_from(since)}
         events: list[Event] = []
         while True:
-            async with self._read(need):
+            async with self._permits.read(need):
                 page = await wire.get(self._calls, _events_of(session_id), **asked)
             events += page.get("data") or []
             if not (following := page.get("next_page")):
@@ -240,13 +251,13 @@ class Runtime:
         asked: dict[str, Any] = {"order": wanted.order, "limit": wanted.limit}
         asked |= {"types": list(wanted.types)} if wanted.types else {}
         asked |= {"page": wanted.page} if wanted.page else {}
-        async with self._read(need):
+        async with self._permits.read(need):
             page = await self._calls.beta.sessions.events.list(session_id, **asked)
         return [e.to_dict(mode="json", warnings=False) for e in page.data], page.next_page
 
     async def recent_user_events(self, need: Need, session_id: str) -> list[Event]:
         """The newest events that we sent, those still queued at the runtime included."""
-        async with self._read(need):
+        async with self._permits.read(need):
             page = await self._calls.beta.sessions.events.list(
                 session_id,
                 order="desc",
@@ -262,7 +273,7 @@ class Runtime:
 
     async def newest_events(self, need: Need, session_id: str, count: int) -> list[Event]:
         """The newest events of all kinds, at most a page of them, oldest first; queued ones last."""
-        async with self._read(need):
+        async with self._permits.read(need):
             page = await self._calls.beta.sessions.events.list(
                 session_id, order="desc", limit=min(count, _PAGE)
             )
@@ -270,7 +281,7 @@ class Runtime:
 
     async def held_calls(self, need: Need, session_id: str) -> set[str] | None:
         """The calls that the newest status says are held; None where it waits for nobody."""
-        async with self._read(need):
+        async with self._permits.read(need):
             page = await self._calls.beta.sessions.events.list(
                 session_id,
                 order="desc",
@@ -290,7 +301,7 @@ class Runtime:
     async def stream(self, need: Need, session_id: str) -> AsyncIterator[AsyncIterator[Event]]:
         """The live tail, open when entered. It may end at any time, and then says nothing more."""
         async with AsyncExitStack() as stack:
-            async with self._read(need):
+            async with self._permits.read(need):
                 events = await self._opened(stack, session_id)
             with sorted_errors():
                 yield events
@@ -305,50 +316,9 @@ class Runtime:
         except TimeoutError as late:
             raise RuntimeUnclear("the stream was not opened in time") from late
 
-    # -------------------------------------------------------------- permits
-
-    def room(self, kind: Kind) -> int:
-        """How many more requests may wait for their permits here before it gets crowded."""
-        return self._budget.room(kind) if self._budget is not None else sys.maxsize
-
-    async def _permit(self, kind: Kind, need: Need) -> None:
-        if self._budget is not None:
-            await self._budget.take(kind, need)
-
-    @asynccontextmanager
-    async def _read(self, need: Need) -> AsyncIterator[None]:
-        await self._permit("read", need)
-        async with self._limited("read"):
-            yield
-
-    @asynccontextmanager
-    async def _limited(self, kind: Kind) -> AsyncIterator[None]:
-        """A request that has its permit; when it was one too many, all replicas hear of it."""
-        try:
-            with sorted_errors():
-                yield
-        except RuntimeAway as away:
-            if self._budget is not None and is_one_too_many(away.__cause__):
-                await self._budget.empty(kind, away.retry_after)
-            raise
-
-    async def _whole(
-        self, need: Need, first: Awaitable[AsyncPageCursor[T] | AsyncBidirectionalPageCursor[T]]
-    ) -> list[T]:
-        """All items of a list, page by page: each is a request of its own."""
-        items: list[T] = []
-        async with self._read(need):
-            page = await first
-        while True:
-            items += page.data or []
-            if not page.has_next_page():
-                return items
-            async with self._read(need):
-                page = await page.get_next_page()
-
 
 def _client(
-    api_key: str, base_url: str, connections: int, timeout: httpx2.Timeout
+    api_key: str, base_url: str, connections: int, timeout: httpx2.Timeout, *hooks: Hook
 ) -> AsyncAnthropic:
     return AsyncAnthropic(
         api_key=api_key,
@@ -360,6 +330,7 @@ def _client(
             timeout=timeout,
             verify=_trusted(),
             limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=50),
+            event_hooks={"request": list(hooks)},
         ),
     )
 
