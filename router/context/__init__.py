@@ -1,0 +1,1 @@
+"""What was said before the agent was called, quoted for it."""
