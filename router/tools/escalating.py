@@ -1,4 +1,4 @@
-"""The custom tools that Threadline serves, as the runtime is told of them."""
+"""The tool by which an agent asks a person, as the runtime is told of it."""
 
 from typing import Any, Final
 
@@ -43,5 +43,3 @@ ESCALATE_TO_HUMAN: Final[dict[str, Any]] = {
         "required": ["question"],
     },
 }
-# What every agent that Threadline makes carries from the start.
-TOOLS: Final = (ESCALATE_TO_HUMAN,)
