@@ -7,7 +7,9 @@ pending ──claim (epoch + 1, deadline)──▶ sending ──posted──▶
 Before a post whose earlier attempt is unclear is made again, the thread is read for the delivery's
 id, twice, and some time after it once more (bot.doubles). Where Slack lets us read once a minute the
 post waits for that. A private message cannot be read back: it is sent at most once. A reaction is
-repeated. While Slack does not answer for an install, few ask (bot.circuit).
+repeated. A file has steps of its own (bot.uploading); few are under way at once, so that those who
+only have something to say need not wait for them. While Slack does not answer for an install, few ask
+(bot.circuit).
 """
 
 import asyncio
@@ -35,11 +37,12 @@ from bot.outcome import (
 )
 from bot.saying import plainly, said_of
 from bot.slack import CALL_SECONDS, Said, Slack
+from bot.uploading import Ends, NotShared, Uploading
 from router import clock
 from router.clock import Backoff
 from router.loops import Stop, every
 from router.ports import Status
-from store import database, outbox, turns
+from store import database, outbox, outputs_sent, turns
 from store.database import Connection, Pool
 from store.outbox import Delivery, Due
 
@@ -48,6 +51,7 @@ _log = structlog.get_logger(__name__)
 _ATTEMPT = timedelta(seconds=25)
 _LOOKS_APART_SECONDS = 2.0
 _AT_ONCE = 40
+_FILES_AT_ONCE = 4
 _GAP_SECONDS = 0.01  # from one look at the outbox to the next, while much is going on
 _BACKOFF = Backoff(first=1.0, most=60.0)
 _WRITE_AGAIN = Backoff(first=0.1, most=2.0)
@@ -56,6 +60,7 @@ _STATUS_SECONDS = 3.0
 _POST = "chat.postMessage"
 _REPLIES, _HISTORY = "conversations.replies", "conversations.history"
 _SET_STATUS = "agents.sessions.setStatus"
+_FILE = "file"
 _NO_PERMIT_SECONDS = 1.0
 _PATIENCE_SECONDS = 3.0
 _FIRST_LOOK = 2  # the attempt after the only post
@@ -87,6 +92,12 @@ def _by_agent(found: list[Due]) -> dict[UUID, list[UUID]]:
     return agents
 
 
+def _with_room(found: list[Due], files: int) -> list[Due]:
+    """All of them, but no more than so many files."""
+    over = {one.delivery_id for one in [d for d in found if d.kind == _FILE][files:]}
+    return [one for one in found if one.delivery_id not in over]
+
+
 class Deliverer:
     """Drains the outbox; any number of replicas may. `wake` when something was added."""
 
@@ -98,22 +109,24 @@ class Deliverer:
         pool: Pool,
         slack: Slack,
         budgets: Budgets,
+        ends: Ends,
         *,
         owner: str,
         sweep_seconds: float,
-        attempt: timedelta = _ATTEMPT,
     ) -> None:
         self._pool = pool
         self._slack = slack
         self._budgets = budgets
         self._owner = owner
         self._sweep_seconds = sweep_seconds
-        self._attempt = attempt
+        self._attempt = _ATTEMPT
         self._alarm = asyncio.Event()
         self._busy: set[Due] = set()
+        self._files: set[Due] = set()  # those of them that are files
         self._swept_at = 0.0
         self._carding = Carding(pool, slack)
         self._finishing = Finishing(pool, slack, self._permit)
+        self._uploading = Uploading(pool, slack, self._permit, ends)
 
     def wake(self) -> None:
         """Looks at the outbox now."""
@@ -134,13 +147,15 @@ class Deliverer:
             return
         self._swept_at = clock.monotonic()
         until = self._swept_at + self._attempt.total_seconds()
+        files = _FILES_AT_ONCE - len(self._files)
         async with database.borrow(self._pool) as connection:
-            found = [
-                one for one in await outbox.due(connection, uuid4(), free) if one not in self._busy
-            ]
+            due = await outbox.due(connection, uuid4(), free, files=files > 0)
+            found = _with_room([one for one in due if one not in self._busy], files)
             for agent_id, wanted in _by_agent(found).items():
                 for one in await self._claimed(connection, agent_id, wanted):
                     self._busy.add(one.due)
+                    if one.kind == _FILE:
+                        self._files.add(one.due)
                     self._tasks.create_task(self._guard(one, until))
 
     async def _claimed(
@@ -164,6 +179,7 @@ class Deliverer:
             _log.exception("delivery.failed", delivery_id=str(wanted.delivery_id))
         finally:
             self._busy.discard(wanted)
+            self._files.discard(wanted)
             self._alarm.set()
 
     async def _try(self, delivery: Delivery) -> _Write:
@@ -177,12 +193,14 @@ class Deliverer:
             return partial(self._limited, delivery, limited)
         except SlackResting as resting:
             return partial(self._again, delivery, resting.wait, str(resting))
-        except SlackAway as away:
-            log.warning("delivery.away", error=str(away), retry_in=round(wait, 1))
-            return partial(self._again, delivery, wait, str(away))
-        except SlackUnclear as unclear:
-            log.warning("delivery.unclear", error=str(unclear), retry_in=round(wait, 1))
-            return partial(self._again, delivery, wait, str(unclear), unclear=True)
+        except NotShared as error:
+            log.warning("delivery.not_shared", error=str(error), over=error.notice is not None)
+            return partial(self._not_shared, delivery, error, wait)
+        except (SlackAway, SlackUnclear) as error:
+            unclear = isinstance(error, SlackUnclear)
+            event = "delivery.unclear" if unclear else "delivery.away"
+            log.warning(event, error=str(error), retry_in=round(wait, 1))
+            return partial(self._again, delivery, wait, str(error), unclear=unclear)
         except SlackRefused as refused:
             log.error("delivery.dead", error=refused.error, channel=delivery.channel_id)
             return partial(self._bury, delivery, refused.error)
@@ -255,6 +273,14 @@ class Deliverer:
                 unclear=unclear or delivery.unclear,
             )
 
+    async def _not_shared(self, delivery: Delivery, error: NotShared, wait: float) -> None:
+        """Another attempt after `wait`, or the notice in the file's stead."""
+        if error.notice is None:
+            return await self._again(delivery, wait, str(error))
+        async with self._writing() as connection:
+            await outputs_sent.instead(connection, delivery, error.notice.body(), str(error))
+        return None
+
     async def _bury(self, delivery: Delivery, error: str) -> None:
         async with self._writing() as connection:
             await outbox.bury(connection, delivery, error)
@@ -275,9 +301,8 @@ class Deliverer:
         if delivery.kind == "reaction":
             await self._react(delivery)
             return _Made(None)
-        if delivery.kind == "update":
-            permit = partial(self._permit, delivery, UPDATE, within=UPDATE_WITHIN_SECONDS)
-            return _Made(await self._carding.update(delivery, permit))
+        if delivery.kind in ("update", _FILE):
+            return _Made(await self._bring(delivery))
         is_card = delivery.kind == "card"
         said = await self._carding.said(delivery) if is_card else said_of(delivery)
         if said is None:
@@ -299,6 +324,13 @@ class Deliverer:
         if delivery.unclear and left < CALL_SECONDS:
             raise SlackUnclear("reading back took too long")
         return _Made(await self._post(delivery, said), twice=delivery.unclear)
+
+    async def _bring(self, delivery: Delivery) -> str | None:
+        """What is no post: a card as it is now, or a file; the ts of its message."""
+        if delivery.kind == _FILE:
+            return await self._uploading.share(delivery)
+        permit = partial(self._permit, delivery, UPDATE, within=UPDATE_WITHIN_SECONDS)
+        return await self._carding.update(delivery, permit)
 
     async def _permit(
         self, delivery: Delivery, method: str, channel: str = "", *, within: float = 0.0
