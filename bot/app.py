@@ -14,10 +14,10 @@ import structlog
 from aiohttp import web
 
 from bot import process
-from bot.budget import Budgets
 from bot.conversation import SlackConversation
 from bot.delivery import Deliverer
 from bot.doubles import Doubles
+from bot.ground import Ground, open_pool, opened
 from bot.home_reading import HomeReader
 from bot.homes import Homes
 from bot.http import Operations, SlackRoute, application
@@ -29,20 +29,21 @@ from bot.outcome import SlackAway, SlackLimited, SlackRefused, SlackUnclear
 from bot.previewing import SlackPreviews
 from bot.sealing import Keyring
 from bot.slack import BotIdentity, Slack
+from bot.slack_tools import ChannelReading
 from bot.socket import Socket
 from bot.surfaces import Surfaces
+from bot.thread_reading import ThreadReading
+from bot.uploading import Ends
 from router import clock
 from router.api import serve
-from router.api.hub import MOST_UPSTREAMS
 from router.api.serve import Api
 from router.approvals import Approvals
 from router.errors import ConfigurationError
 from router.escalations import Escalations
 from router.intake import Intake
 from router.loops import Stop, every
+from router.outputs import Outputs
 from router.retention import Retention
-from router.runtime.budget import Budget
-from router.runtime.client import Runtime
 from router.settings import Settings
 from router.turns.awaiting import Pace, Waits
 from router.turns.engine import Engine, Timing
@@ -55,12 +56,7 @@ from store.leases import Ready
 _log = structlog.get_logger(__name__)
 
 ROLES = process.ROLES
-_ACK_CONNECTIONS = 8
-_WORK_CONNECTIONS = 14
-_LEASE_CONNECTIONS = 2
-_PERMIT_CONNECTIONS = 4
 _API_CONNECTIONS = 10
-_MOST_SEND_SECONDS = 8.0
 _STOP_SECONDS = 10.0
 _LET_GO_SECONDS = 0.5
 _HEADER_BYTES = 32 * 1024  # browsers send all pieces of a Supabase session as one Cookie header
@@ -108,22 +104,18 @@ def owner_name() -> str:
 @asynccontextmanager
 async def running(config: Config) -> AsyncIterator[App]:
     """Everything started and listening; at the end everything handed back and stopped."""
-    settings, timing = config.settings, config.timings()
+    settings = config.settings
     if lacking := missing(settings, config.roles):
         raise ConfigurationError.to_set(lacking)
     stop = Stop()
     async with AsyncExitStack() as stack:
-        pools = await _pools(stack, config.dsn)
-        ack_pool, pool, _, permits = pools
-        book = InstallBook(ack_pool, config.keyring)
-        slack = await stack.enter_async_context(Slack(settings.slack_api_url, book))
-        runtime = _runtime(settings, timing, permits)
-        stack.push_async_callback(runtime.close)
-        built = _Built(config, stop, _Ground(*pools, book, slack, runtime))
+        ground = await opened(stack, settings, config.dsn, config.keyring, config.timings())
+        book, slack = ground.book, ground.slack
+        built = _Built(config, stop, ground)
         api = await built.api(stack)
         if built.socket is not None:
             await built.socket.check()
-        await install_from_settings(config, pool, book, slack)
+        await install_from_settings(config, ground.pool, book, slack)
         async with asyncio.TaskGroup() as tasks:
             loops = [tasks.create_task(loop) for loop in built.loops()]
             loops += [tasks.create_task(api.run(stop))] if api is not None else []
@@ -137,32 +129,20 @@ async def running(config: Config) -> AsyncIterator[App]:
         _log.info("app.stopped")
 
 
-@dataclass(frozen=True, slots=True)
-class _Ground:
-    """What is opened first and closed last."""
-
-    ack_pool: Pool
-    pool: Pool
-    leases: Pool
-    permits: Pool
-    book: InstallBook
-    slack: Slack
-    runtime: Runtime
-
-
 class _Built:
     """The collaborators of one process, wired."""
 
-    def __init__(self, config: Config, stop: Stop, ground: _Ground) -> None:
+    def __init__(self, config: Config, stop: Stop, ground: Ground) -> None:
         self._config, self._stop, self._ground = config, stop, ground
         settings, timing = config.settings, config.timings()
         self._api: Api | None = None
         self.pools = [ground.ack_pool, ground.pool, ground.leases, ground.permits]
         self.metrics = Metrics()
         owner = owner_name()
-        budgets = Budgets(ground.permits)
+        budgets = ground.budgets
+        ends = Ends(ground.runtime.files, settings.slack_api_url)
         self.delivery = Deliverer(
-            ground.pool, ground.slack, budgets, owner=owner, sweep_seconds=timing.sweep
+            ground.pool, ground.slack, budgets, ends, owner=owner, sweep_seconds=timing.sweep
         )
         self.doubles = Doubles(
             ground.pool, ground.slack, budgets, self.metrics.doubles.labels("slack").inc
@@ -181,12 +161,15 @@ class _Built:
             timing,
             self._ready,
             self.metrics.doubles.labels("runtime").inc,
+            ground.files,
+            ThreadReading(ground.slack, ground.book, budgets, self.conversation.standings),
+            ChannelReading(ground.slack, budgets, self.conversation.standings),
         )
         capacity = settings.threadline_live_turns
         self.worker = Worker(self.engine, ground.leases, owner=owner, capacity=capacity)
         self.wakes = Wakes(config.dsn, self._heard, ground.book.forget)
         self.intake = Intake(ground.ack_pool, self._ready, self.delivery.wake)
-        self.homes = self._homes(budgets)
+        self.homes = self._homes()
         self.interactions = Interactions(
             ground.ack_pool,
             self._doors(),
@@ -204,11 +187,11 @@ class _Built:
         )
         self.socket = self._socket()
 
-    def _homes(self, budgets: Budgets) -> Homes:
+    def _homes(self) -> Homes:
         """What people see who look at the app: read from the pool that no 200 waits for."""
         pool, surfaces = self._ground.pool, Surfaces(self._ground.slack)
         reader = HomeReader(pool, self._ground.book, surfaces, self.conversation)
-        return Homes(pool, surfaces, budgets, reader)
+        return Homes(pool, surfaces, self._ground.budgets, reader)
 
     def _doors(self) -> tuple[Approvals, Escalations]:
         """The doors by which people decide, the same for everybody who asks."""
@@ -251,6 +234,7 @@ class _Built:
             yield self.conversation.run(stop)
             yield self._retention().run(stop)
             yield self._waits().run(stop, self._config.timings().waits)
+            yield self._outputs().run(stop, sweep)
         if "delivery" in roles:
             yield self.delivery.run(stop)
             yield self.doubles.run(stop, sweep)
@@ -265,6 +249,10 @@ class _Built:
             self._config.settings.threadline_awaiting_reads, self._config.timings().awaiting
         )
         return Waits(self.engine, self.delivery.wake, self.metrics.awaiting.set, pace)
+
+    def _outputs(self) -> Outputs:
+        second = self._config.timings().outputs[1]
+        return Outputs(self._ground.pool, self._ground.runtime, self.delivery.wake, second=second)
 
     def _retention(self) -> Retention:
         keep = timedelta(days=self._config.settings.threadline_retention_days)
@@ -282,7 +270,7 @@ class _Built:
         """The sessions API, where this process serves it; over connections of its own."""
         if "api" not in self._config.roles:
             return None
-        pool = await _pool(stack, self._config.dsn, _API_CONNECTIONS)
+        pool = await open_pool(stack, self._config.dsn, _API_CONNECTIONS)
         self.pools.append(pool)
         tell = (self._ready, self.delivery.wake)
         means = serve.opened(self._config.settings, pool, self._ground.runtime, tell)
@@ -311,7 +299,7 @@ def missing(settings: Settings, roles: frozenset[str]) -> list[str]:
             "SLACK_SIGNING_SECRET (Basic Information of your Slack app), or SLACK_APP_TOKEN "
             "for Socket Mode"
         )
-    if "worker" in roles and not settings.anthropic_api_key:
+    if roles & {"worker", "delivery"} and not settings.anthropic_api_key:
         lacking.append("ANTHROPIC_API_KEY (the key of the agent runtime)")
     return lacking
 
@@ -339,47 +327,6 @@ async def _answers(pool: Pool) -> bool:
     except database.ERRORS:
         return False
     return True
-
-
-async def _pools(stack: AsyncExitStack, dsn: str) -> tuple[Pool, Pool, Pool, Pool]:
-    """For accepts, for the work, for leases, and for permits.
-
-    Permits that a crash forgets are those of a moment; their rows are hot, and no lock of theirs waits
-    for the disk.
-    """
-    return (
-        await _pool(stack, dsn, _ACK_CONNECTIONS),
-        await _pool(stack, dsn, _WORK_CONNECTIONS),
-        await _pool(stack, dsn, _LEASE_CONNECTIONS),
-        await _pool(stack, dsn, _PERMIT_CONNECTIONS, durable=False),
-    )
-
-
-async def _pool(stack: AsyncExitStack, dsn: str, size: int, *, durable: bool = True) -> Pool:
-    pool = await database.open_pool(dsn, size=size, durable=durable)
-    stack.push_async_callback(database.close_pool, pool)
-    return pool
-
-
-def _runtime(settings: Settings, timing: Timing, pool: Pool) -> Runtime:
-    key = settings.anthropic_api_key
-    api_key, base_url = key.get_secret_value() if key else "none", settings.anthropic_base_url
-    return Runtime(
-        api_key=api_key,
-        base_url=base_url,
-        budget=Budget(
-            pool,
-            api_key=api_key,
-            base_url=base_url,
-            allowed={
-                "read": settings.threadline_runtime_reads,
-                "create": settings.threadline_runtime_creates,
-            },
-        ),
-        max_streams=settings.threadline_live_turns + MOST_UPSTREAMS + 10,
-        # a send must be over before the lease is, with room for a renewal
-        deadline=min(_MOST_SEND_SECONDS, timing.lease / 2),
-    )
 
 
 async def install_from_settings(

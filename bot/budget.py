@@ -50,6 +50,12 @@ _TIERS = {
     "chat.postMessage": Tier(64, 4),  # this one per channel: about one a second, short bursts
     "conversations.replies": Tier(47, 17),  # an app that Slack limits to one says 429 and waits
     "conversations.history": Tier(47, 17),
+    "conversations.info": Tier(47, 17),
+    "users.conversations": Tier(47, 17),
+    "users.info": Tier(94, 34),
+    "files.info": Tier(94, 34),
+    "files.getUploadURLExternal": Tier(94, 34),
+    "files.completeUploadExternal": Tier(94, 34),
     "agents.sessions.setStatus": Tier(47, 17),
     "views.publish": Tier(94, 34),
     "assistant.threads.setSuggestedPrompts": Tier(94, 34),

@@ -315,11 +315,15 @@ def _files(post: Json) -> tuple[SlackFile, ...]:
 
 def _file(one: Json) -> SlackFile:
     size = one.get("size")
+    held_back = one.get("file_access") == "check_file_info"
     return SlackFile(
         id=text_of(one, "id") or "",
         name=text_of(one, "name") or text_of(one, "title"),
         mimetype=text_of(one, "mimetype"),
         size=size if isinstance(size, int) else None,
+        url=text_of(one, "url_private_download") or text_of(one, "url_private"),
+        access="check_file_info" if held_back else "visible",
+        mode=text_of(one, "mode"),
     )
 
 

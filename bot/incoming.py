@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 ExternalPolicy = Literal["reject", "allow_list", "allow_all"]
 ChannelType = Literal["im", "mpim", "channel", "group", "unknown"]
+FileAccess = Literal["visible", "check_file_info"]
 IgnoredReason = Literal[
     "addressed_elsewhere",  # an un-mentioned thread reply that opens with somebody else's mention
     "bot_message",  # another bot's post, its edit or its end
@@ -70,12 +71,19 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class SlackFile:
-    """A file shared with a message; in Slack Connect Slack may hold back all but the id."""
+    """A file shared with a message; in Slack Connect Slack may hold back all but the id.
+
+    `access` "check_file_info" says so (docs.slack.dev/reference/objects/file-object); `mode` tells
+    a file that is hosted from one that is gone, or that only stands elsewhere.
+    """
 
     id: str
     name: str | None
     mimetype: str | None
     size: int | None
+    url: str | None = None
+    access: FileAccess = "visible"
+    mode: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +145,10 @@ class SlackMessage(_Post):
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """The object that `to_json` wrote; keys of a newer version are left out."""
-        files = tuple(SlackFile(**file) for file in data["files"])
+        names = {field.name for field in fields(SlackFile)}
+        files = tuple(
+            SlackFile(**{k: v for k, v in file.items() if k in names}) for file in data["files"]
+        )
         return cls(**_known(cls, data) | {"files": files})
 
 

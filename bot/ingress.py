@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any, Literal, assert_never
 
@@ -245,7 +246,7 @@ def arrival_of(event: SlackGesture, install: KnownInstall) -> Arrival:
             only_if_known=event.only_if_stored,
             client_key=event.client_key,
             command=command_of(event),
-            files=tuple({"name": f.name, "mimetype": f.mimetype} for f in event.files),
+            files=tuple(asdict(file) for file in event.files),
         )
     match event:
         case Stranger():

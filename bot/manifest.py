@@ -57,12 +57,20 @@ METHOD_SCOPES: dict[str, frozenset[str]] = {
     "conversations.members": frozenset({"channels:read", "groups:read", "mpim:read"}),
     # docs.slack.dev/reference/methods/conversations.replies
     "conversations.replies": _HISTORY,
+    # docs.slack.dev/reference/methods/files.completeUploadExternal
+    "files.completeUploadExternal": frozenset({"files:write"}),
+    # docs.slack.dev/reference/methods/files.getUploadURLExternal
+    "files.getUploadURLExternal": frozenset({"files:write"}),
+    # docs.slack.dev/reference/methods/files.info
+    "files.info": frozenset({"files:read"}),
     # docs.slack.dev/reference/methods/reactions.add
     "reactions.add": frozenset({"reactions:write"}),
     # docs.slack.dev/reference/methods/reactions.remove
     "reactions.remove": frozenset({"reactions:write"}),
     # docs.slack.dev/reference/methods/usergroups.users.list
     "usergroups.users.list": frozenset({"usergroups:read"}),
+    # docs.slack.dev/reference/methods/users.conversations; asked for channels only
+    "users.conversations": frozenset({"channels:read", "groups:read"}),
     # docs.slack.dev/reference/methods/users.info
     "users.info": frozenset({"users:read"}),
     # docs.slack.dev/reference/methods/views.open

@@ -378,8 +378,8 @@ class Slack:
         """One call of a method by the SDK's name, for the doors beside this one (bot.surfaces)."""
         return await self._call(install_id, method, **arguments)
 
-    async def _call(self, install_id: UUID, method: str, **arguments: Any) -> Any:
-        """One call with the install's token, unless that was revoked before."""
+    async def token(self, install_id: UUID) -> str:
+        """The install's token, unless that was revoked before. Raises SlackRefused."""
         known = await self._book.get(install_id)
         if known is not None and self.circuits.is_revoked(install_id, known.token):
             known = await self._book.get(install_id, afresh=True)
@@ -387,11 +387,15 @@ class Slack:
             raise SlackRefused("install_ended")
         if self.circuits.is_revoked(install_id, known.token):
             raise SlackRefused(TOKEN_REVOKED)
+        return known.token
+
+    async def _call(self, install_id: UUID, method: str, **arguments: Any) -> Any:
+        token = await self.token(install_id)
         try:
-            return await call(getattr(self._client_of(known.token), method), **arguments)
+            return await call(getattr(self._client_of(token), method), **arguments)
         except SlackRefused as refused:
             if refused.error == TOKEN_REVOKED:
-                self.circuits.revoke(install_id, known.token)
+                self.circuits.revoke(install_id, token)
             raise
 
     def _client_of(self, token: str) -> AsyncWebClient:

@@ -4,8 +4,8 @@ A moment only: whoever was deactivated, or taken out of a group, may not decide 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -13,16 +13,15 @@ import structlog
 from bot.incoming import InstallIdentity
 from bot.install import InstallBook
 from bot.outcome import SlackAway, SlackLimited, SlackRefused, SlackUnclear
+from bot.remembering import Remembered
 from bot.slack import Slack
 from bot.surfaces import LOOK_SECONDS, Surfaces
-from router import clock
 from router.ports import Standing
 from store import database
 
 _log = structlog.get_logger(__name__)
 
 _SECONDS = 50.0
-_MOST = 10_000
 _TROUBLE: tuple[type[Exception], ...] = (
     SlackRefused,
     SlackLimited,
@@ -31,28 +30,6 @@ _TROUBLE: tuple[type[Exception], ...] = (
     TimeoutError,
     *database.ERRORS,
 )
-V = TypeVar("V")
-
-
-class _Remembered(Generic[V]):
-    """Answers that hold for a moment; failures are never remembered."""
-
-    def __init__(self) -> None:
-        self._known: dict[Hashable, tuple[float, V]] = {}
-
-    def get(self, key: Hashable) -> V | None:
-        found = self._known.get(key)
-        return found[1] if found and found[0] > clock.monotonic() else None
-
-    async def ask(self, key: Hashable, question: Callable[[], Awaitable[V]]) -> V:
-        known = self.get(key)
-        if known is not None:
-            return known
-        answer = await question()
-        if len(self._known) >= _MOST:
-            self._known.pop(next(iter(self._known)))
-        self._known[key] = (clock.monotonic() + _SECONDS, answer)
-        return answer
 
 
 class Standings:
@@ -61,9 +38,9 @@ class Standings:
     def __init__(self, slack: Slack, book: InstallBook) -> None:
         self._surfaces = Surfaces(slack)
         self._book = book
-        self._people: _Remembered[Mapping[str, Any]] = _Remembered()
-        self._groups: _Remembered[frozenset[str]] = _Remembered()
-        self._members: _Remembered[bool] = _Remembered()
+        self._people: Remembered[Mapping[str, Any]] = Remembered()
+        self._groups: Remembered[frozenset[str]] = Remembered()
+        self._members: Remembered[bool] = Remembered()
 
     def is_remembered(self, install_id: UUID, user_id: str) -> bool:
         """Whether the person's record need not be asked for."""
@@ -120,18 +97,19 @@ class Standings:
 
     async def _record(self, install_id: UUID, user_id: str) -> Mapping[str, Any]:
         return await self._people.ask(
-            (install_id, user_id), lambda: self._surfaces.record(install_id, user_id)
+            (install_id, user_id), lambda: self._surfaces.record(install_id, user_id), _SECONDS
         )
 
     async def _in_group(self, install_id: UUID, group: str) -> frozenset[str]:
         return await self._groups.ask(
-            (install_id, group), lambda: self._surfaces.in_group(install_id, group)
+            (install_id, group), lambda: self._surfaces.in_group(install_id, group), _SECONDS
         )
 
     async def _is_member(self, install_id: UUID, channel_id: str, user_id: str) -> bool:
         return await self._members.ask(
             (install_id, channel_id, user_id),
             lambda: self._surfaces.is_member(install_id, channel_id, user_id),
+            _SECONDS,
         )
 
 
@@ -149,7 +127,7 @@ def _standing(
     ours = {install.tenant_id, install.team_id, install.enterprise_id}
     return Standing(
         user_id=user_id,
-        name=_name(record) or user_id,
+        name=name_of(record) or user_id,
         known=bool(theirs),
         external=bool(record.get("is_stranger")) or not theirs & ours,
         guest=bool(record.get("is_restricted") or record.get("is_ultra_restricted")),
@@ -161,7 +139,8 @@ def _standing(
     )
 
 
-def _name(record: Mapping[str, Any]) -> str:
+def name_of(record: Mapping[str, Any]) -> str:
+    """What a person is called, by Slack's record of them; empty where it does not say."""
     profile = record.get("profile") or {}
     name = profile.get("display_name") or profile.get("real_name") or record.get("name")
     return str(name or "")

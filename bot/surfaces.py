@@ -109,6 +109,12 @@ class Surfaces:
                 return False
         raise SlackUnclear("too many members")
 
+    async def channel(self, install_id: UUID, channel_id: str) -> dict[str, Any]:
+        """Slack's record of a conversation (docs.slack.dev/reference/methods/conversations.info)."""
+        self._slack.circuits.check(install_id)
+        answer = await self._ask(LOOK_SECONDS, install_id, "conversations_info", channel=channel_id)
+        return dict(answer["channel"])
+
     async def permalink(self, install_id: UUID, channel_id: str, ts: str) -> str:
         """Where a message is found (docs.slack.dev/reference/methods/chat.getPermalink)."""
         self._slack.circuits.check(install_id)

@@ -11,9 +11,11 @@ from uuid import UUID
 from router import humans, policy
 from router.behaviour import Policy
 from router.humans import Clicker, OnNotice, OnReady, Outcome, Ref
+from router.tools import is_slack
 from store import approvals, calls, database, escalations, inputs
 from store.approvals import Approval, Verdict
 from store.database import Connection, Pool
+from store.inputs import NewInput
 from store.leases import Ready
 
 _SECONDS = 1.5
@@ -182,7 +184,7 @@ async def _take(
         return Outcome("late", found)
     decided = await _reread(connection, found)
     await humans.record(connection, decided, decided.state, who.actor, reason or "")
-    await inputs.add(connection, [humans.decision(decided, answer_of(verdict, reason))])
+    await inputs.add(connection, told_of(decided, answer_of(verdict, reason)))
     await humans.write_cards(connection, decided, humans.update(decided))
     await calls.wake(connection, decided.deployed_agent_id, decided.session_id)
     return Outcome("decided", decided)
@@ -217,7 +219,7 @@ async def _deny_open(connection: Connection, found: Approval, who: Clicker) -> N
         denied = await _reread(connection, found)
         await humans.record(connection, denied, "denied", who.actor, "changed course")
         answer = {"result": "deny", "says": CHANGED_COURSE}
-        await inputs.add(connection, [humans.decision(denied, answer)])
+        await inputs.add(connection, told_of(denied, answer))
         await humans.write_cards(connection, denied, humans.update(denied))
 
 
@@ -232,6 +234,19 @@ def answer_of(verdict: Verdict, reason: str | None) -> dict[str, Any]:
     if verdict == "allow":
         return {"result": "allow", "says": None}
     return {"result": "deny", "says": f"{DENIED} They said: {reason}" if reason else DENIED}
+
+
+def told_of(decided: Approval, answer: dict[str, Any]) -> list[NewInput]:
+    """What goes to the runtime for a decision: nothing yet where Threadline makes the call itself.
+
+    Then the answer is what comes of the call (router.turns.tools), or that it was declined.
+    """
+    if not is_slack(decided.tool, decided.server):
+        return [humans.decision(decided, answer)]
+    if answer["result"] == "allow":
+        return []
+    said = {"status": "declined", "message": answer["says"]}
+    return [humans.decision(decided, humans.result(said, is_error=True))]
 
 
 async def renew(

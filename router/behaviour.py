@@ -33,6 +33,8 @@ WORDS = rf"^[{SPACE}]*[^{SPACE}\x00][^\x00]*$"
 # To JSON Schema 2.0 is an integer as well.
 Whole = BeforeValidator(lambda v: int(v) if isinstance(v, float) and v.is_integer() else v)
 _Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+# A channel's id, or its name with or without #; names have no spaces and no marks but - and _.
+Channel = Annotated[str, StringConstraints(pattern=r"^#?[^ #@,<>|\x00]{1,80}$")]
 _NO_OTHERS: dict[str, JsonValue] = {"additionalProperties": False}
 _MOST_MINUTES = 60 * 24 * 30
 # Four: docs.slack.dev/reference/methods/assistant.threads.setSuggestedPrompts. It names no lengths:
@@ -123,6 +125,20 @@ class Prompt(BaseModel):
     ]
 
 
+class SlackTools(BaseModel):
+    """Where an agent's own calls to Slack may go beside the conversation that it is in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: Literal["all"] | tuple[Channel, ...] = Field(default=(), max_length=500)
+    """What it may read and write: all public channels that the bot is in, or these, by id or name.
+
+    A private one only by its id, and only for people who are in it.
+    """
+    post: Literal["ask", "allow", "deny"] = "ask"
+    """Whether it may post outside of its own thread; with `ask` people approve each message."""
+
+
 class Behaviour(BaseModel):
     """What holds in one place."""
 
@@ -142,6 +158,8 @@ class Behaviour(BaseModel):
     """Who decides on the calls that the agent may not make by itself."""
     escalations: Escalations = Escalations()
     """Who answers the agent's questions."""
+    slack_tools: SlackTools = SlackTools()
+    """Where the agent's own calls to Slack may go."""
     prompts: tuple[Prompt, ...] = Field(default=(), max_length=_MOST_PROMPTS)
     """What the agent's direct message suggests to say."""
     greeting: Annotated[_Text, StringConstraints(max_length=_PROMPT_TITLE)] | None = None

@@ -3,6 +3,9 @@
 ThreadlineError
 ├── ConfigurationError     a setting is missing or wrong; the message says which, and what to do
 ├── AcceptUnavailable      an event could not be made durable in time: 503, so that Slack sends again
+├── FileRefused            a file that people shared is not brought along, and why
+├── FileAway               it may be later: nobody knows more yet
+├── NotReadable            a channel, or what is in it, is not to be had for an agent, and why
 └── RuntimeFailure         a call to the agent runtime failed
     ├── RuntimeAway        it did not take effect: not reachable, or it asked us to wait
     ├── RuntimeUnclear     it may have taken effect; look before sending again
@@ -10,9 +13,20 @@ ThreadlineError
     └── RuntimeGone        the runtime session does not exist any more
 """
 
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from router.notices import Trouble
+
+FileReason = Literal[
+    "too_large",
+    "too_many",
+    "deleted",
+    "no_access",
+    "foreign_host",
+    "unreadable",
+    "failed",
+    "not_taken",
+]
 
 
 class ThreadlineError(Exception):
@@ -30,6 +44,34 @@ class ConfigurationError(ThreadlineError):
 
 class AcceptUnavailable(ThreadlineError):
     """An event could not be made durable in time; nothing is known of it, it must come again."""
+
+
+class FileRefused(ThreadlineError):
+    """A file is not to be had, and asking again will not help; `router.files.reasons` has the words."""
+
+    def __init__(self, reason: FileReason, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class FileAway(ThreadlineError):
+    """A file could not be had now; `retry_after` where it was said when to ask again."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NotReadable(ThreadlineError):
+    """What an agent wants of Slack is not to be had. `reason` is Slack's word or one of ours.
+
+    `retry_after` where it may be had later.
+    """
+
+    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
 
 
 class RuntimeFailure(ThreadlineError):

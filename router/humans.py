@@ -23,6 +23,7 @@ from uuid import UUID
 
 from router import clock
 from router.ports import Standing
+from router.tools import is_slack
 from store import audit, calls, escalations, inputs, outbox
 from store.approvals import Approval
 from store.audit import Entry, Origin, Subject
@@ -197,7 +198,7 @@ async def record(
 
 def decision(asked: Asked, answer: dict[str, Any]) -> NewInput:
     """A decision on its way to the runtime: one per card, whoever sends it, however often."""
-    custom = isinstance(asked, Escalation)
+    custom = isinstance(asked, Escalation) or is_slack(asked.tool, asked.server)
     return NewInput(
         id=new_id(),
         deployed_agent_id=asked.deployed_agent_id,

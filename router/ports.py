@@ -1,10 +1,13 @@
 """What the router needs of the place where people talk; `bot` implements it."""
 
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from router.behaviour import Mentions
+from router.context.quoting import Linked, Record
 from store.leases import Held
 
 Status = Literal["processing", "active", "suspended"]
@@ -112,6 +115,104 @@ class Previews(Protocol):
 
     async def settle(self, held: Held, turn_id: UUID) -> None:
         """After this every part of the turn's preview has its message or is known to have none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedFile:
+    """A file that people shared, as it comes in. `chunks` ends with it, and is bounded.
+
+    `chunks` raises FileRefused and FileAway; what is said of a file elsewhere is never believed.
+    """
+
+    name: str | None
+    chunks: AsyncIterator[bytes]
+
+
+class FileSource(Protocol):
+    """Where the files that people share are read."""
+
+    def open_file(
+        self, install_id: UUID, file: Mapping[str, Any]
+    ) -> AbstractAsyncContextManager[OpenedFile]:
+        """A file of an input's body, for as long as the context is open.
+
+        Entering raises FileRefused where it is not to be had, FileAway where it may be later.
+        """
+        ...
+
+
+class ThreadSource(Protocol):
+    """Where what people said before is read, as it reads now. Never raises."""
+
+    async def earlier(self, thread: Thread, before_ts: str) -> Record:
+        """What was said in a thread before a message; `failed` where that could not be read."""
+        ...
+
+    async def linked(self, install_id: UUID, text: str, user_id: str) -> list[Linked]:
+        """What the links of a text lead to, as far as that person may see it."""
+        ...
+
+    async def named(self, install_id: UUID, text: str) -> str:
+        """A message's text with the names of those whom it mentions by their ids, as far as known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel, as far as an agent's calls go. `inside`: the bot is in it."""
+
+    id: str
+    name: str
+    public: bool
+    inside: bool
+    archived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as it reads now. `replies`: how many stand in the thread below it."""
+
+    ts: str
+    author_id: str
+    author: str
+    text: str
+    bot: bool = False
+    edited: bool = False
+    thread_ts: str | None = None
+    replies: int = 0
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Messages in Slack's order; `next` is the ts behind which more are to be had."""
+
+    messages: tuple[Message, ...]
+    next: str | None = None
+
+
+class ChannelSource(Protocol):
+    """Where an agent's own calls read Slack. Everything but `may_see` raises NotReadable."""
+
+    async def channel(self, install_id: UUID, wanted: str) -> Channel:
+        """The channel of that id, or, of those that the bot is in, of that name."""
+        ...
+
+    async def may_see(self, install_id: UUID, channel_id: str, users: Sequence[str]) -> bool:
+        """Whether all of these people can see a channel; False where that cannot be found out."""
+        ...
+
+    async def history(
+        self, install_id: UUID, channel_id: str, limit: int, before: str | None
+    ) -> Page:
+        """Messages of a channel, newest first, those of threads left out."""
+        ...
+
+    async def replies(
+        self, install_id: UUID, channel_id: str, root_ts: str, limit: int, after: str | None
+    ) -> Page:
+        """A thread, oldest first; its root only at the beginning."""
         ...
 
 

@@ -36,6 +36,7 @@ TIMING = Timing(
     disagree=2.0,
     waits=0.1,
     awaiting=timedelta(seconds=0.3),
+    outputs=(0.05, 0.2),
 )
 
 
@@ -187,7 +188,7 @@ class World:
             for event in self.runtime.received(session["id"])
             if event["type"] == "user.message"
             for block in event["content"]
-            if not block["text"].startswith("<input ")
+            if block["type"] == "text" and not block["text"].startswith("<input ")
         ]
 
 

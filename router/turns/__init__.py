@@ -18,6 +18,15 @@ process at each row and checks what a person sees and what the runtime received.
 | create.intended | + create_started_at | looked for at the runtime by our metadata, twice; then created |
 | create.unanswered | + a runtime session without pointer | found by our metadata, not created again |
 | create.unstored | + a runtime session without pointer | found by our metadata, not created again |
+| files.opened | + turn, session running, inputs still `queued` | brought along as the rows say |
+| files.named | + a row `pending` for each file | fetched |
+| files.fetching | + the fetch counted | fetched again, three times at the most |
+| files.unstored | + a copy at the runtime that nobody knows | fetched again; the copy expires |
+| files.stored | + `uploaded` with the copy's id | mounted |
+| files.unmounted | + the copy in the session | found there by its path |
+| files.mounted | + `ready` | the next file |
+| files.told | + the sentence on those refused | known by the input's key |
+| files.context | as before: nothing of it is kept | read again |
 | begin.committed | + turn, inputs `sending` with a deadline | after it the runtime is asked twice; sent |
 | send.unanswered | + the message at the runtime | found there by the input's id; not sent again |
 | send.unstored | + the message at the runtime | found there by the input's id; not sent again |
@@ -35,6 +44,12 @@ process at each row and checks what a person sees and what the runtime received.
 | confirm.stored | + `confirmed`, the card's last writing | the history is listed from our place |
 | answer.committed | + an answer to a question, and its decision | as decide.committed |
 | answer.unstored | + the answer at the runtime | as confirm.unstored |
+| tool.read | + a held call of a tool of ours | read again: nothing of it is kept |
+| tool.asked | + its approval `pending`, no card yet | known by its call; the turn pauses |
+| tool.approved | + `allowed`, no message yet | the next holder writes the message |
+| tool.posted | + the effect `tool:{event}` | known by its key: only waited for |
+| tool.unwritten | as before | waited for again, or read again |
+| tool.answered | + the answer as a decision, usage, audit | sent as any decision |
 | stream.intended | + preview `starting` with the time | no stream since then is ours: the reply is posted |
 | stream.unanswered | + a stream in Slack, its ts unknown | found as ours, in progress, since then: adopted |
 | stream.unstored | + a stream in Slack, its ts unknown | found as ours, in progress, since then: adopted |
@@ -49,6 +64,18 @@ process at each row and checks what a person sees and what the runtime received.
 | outbox.between_parts | + one part `sent` | the next part is `pending`: delivered in order |
 | finish.stopped | + the stream ended in Slack | stopped again (refused, ignored), updated |
 | finish.unstored | + the exact text in Slack | stopped and updated again: the same message |
+| look.planned | + the look that the turn's end asked for | any replica looks when it is due |
+| look.claimed | + the look put off | due again when that is over |
+| look.listed | as before | listed again |
+| look.uncommitted | as before | listed again |
+| look.committed | + files noted, their deliveries, look moved on | any replica delivers |
+| file.claimed | + `sending` with a deadline | begun anew |
+| file.ticket | + Slack's id of a file that nobody sees | begun anew, with another id |
+| file.brought | + its bytes at Slack | begun anew, with another id |
+| file.completing | + that it is about to be shared | looked for at Slack; the same one completed |
+| file.completed | + the file in the thread, or about to be | looked for at Slack by its id |
+| file.shown | as before | looked for at Slack by its id |
+| file.between | + the first file `sent` | the next one is `pending`: delivered in order |
 | stop.handing_back | as before | the lease was not handed back: it runs out |
 | stop.delivering | + `sending` with a deadline | as outbox.claimed or outbox.unanswered |
 

@@ -20,6 +20,7 @@ from router.escalations import TOOL
 from router.humans import by_itself
 from router.notices import Trouble, about
 from router.ports import Step
+from router.tools import is_slack
 from router.turns import questions, replies
 from router.turns.engine import Append, Engine, Holding, appending, notice
 from router.turns.project import HeldCall, Projection
@@ -45,7 +46,7 @@ async def ask(
     way to the runtime, or a newer idle is: it may hold more.
     """
     calls = seen.held()
-    requesters = sorted({str(i.body["user"]) for i in asked if i.body and i.body.get("user")})
+    requesters = requesters_of(asked)
     async with appending(engine, holding) as append:
         await close_elsewhere(append, turn, seen)
         rows = await approvals.of_turn(append.connection, holding.held.deployed_agent_id, turn.id)
@@ -56,6 +57,11 @@ async def ask(
         if seen.is_behind():
             return False
         return await _waits_for(append, turn, calls) is not None
+
+
+def requesters_of(asked: list[Input]) -> list[str]:
+    """Whom a turn answers, by the messages that it is about."""
+    return sorted({str(i.body["user"]) for i in asked if i.body and i.body.get("user")})
 
 
 async def pause(  # all that a pause is made of
@@ -132,19 +138,30 @@ class _Asking:
                 call,
                 self._requesters,
             )
+        elif is_slack(call.tool, call.server):
+            await self._renewed(call)
         else:
             await self._unserved(call)
 
     async def _approval(self, call: HeldCall) -> None:
         known = self._known.get(call.event_id)
         if known is None:
-            await self._new(call)
+            await self.new(call, redaction.shown(call.arguments))
         elif known.state == "void":
             arguments, digest = redaction.shown(call.arguments), redaction.digest(call.arguments)
             await deciding.renew(self._append.connection, known, arguments, digest)
             self._append.wrote = True
 
-    async def _new(self, call: HeldCall) -> None:
+    async def _renewed(self, call: HeldCall) -> None:
+        """Whether people are asked about a call of our own tools is `router.turns.tools`' to say."""
+        known = self._known.get(call.event_id)
+        if known is not None and known.state == "void":
+            digest = redaction.digest(call.arguments)
+            await deciding.renew(self._append.connection, known, known.arguments, digest)
+            self._append.wrote = True
+
+    async def new(self, call: HeldCall, shown: dict[str, Any]) -> None:
+        """Asks about a call for the first time, unless it was approved for the thread before."""
         digest = redaction.digest(call.arguments)
         granted = await self._granted(call, digest)
         policy = self._holding.behaviour.approvals.of(call.tool, call.server)
@@ -154,7 +171,7 @@ class _Asking:
             runtime_event_id=call.event_id,
             tool=call.tool,
             server=call.server,
-            arguments=redaction.shown(call.arguments),
+            arguments=shown,
             arguments_hash=digest,
             policy=policy.model_dump(mode="json"),
             requesters=self._requesters,
@@ -170,7 +187,7 @@ class _Asking:
         await humans.record(connection, row, "asked")
         if granted is not None:
             await humans.record(connection, row, "allowed", None, "approved for this thread before")
-            await inputs.add(connection, [humans.decision(row, answer_of("allow", None))])
+            await inputs.add(connection, deciding.told_of(row, answer_of("allow", None)))
 
     async def _granted(self, call: HeldCall, digest: bytes) -> Grant | None:
         """What was approved for the whole thread, if that covers the call and policy still lets it."""
@@ -206,6 +223,17 @@ class _Asking:
         told = about(Trouble.UNSERVED_TOOL, self._turn.id, tool=call.name).body()
         key = f"notice:{call.event_id}:declined"
         await self._append.say([notice(key, told, turn_id=self._turn.id)])
+
+
+async def ask_about(
+    append: Append,
+    holding: Holding,
+    turn: Turn,
+    requesters: list[str],
+    asked: tuple[HeldCall, dict[str, Any]],
+) -> None:
+    """Asks people about a call, which is shown as `asked` says; once, by the call."""
+    await _Asking(append, holding, turn, requesters, {}).new(*asked)
 
 
 async def _write_cards(append: Append, turn: Turn) -> None:
@@ -367,8 +395,29 @@ async def close_all(append: Append, turn_id: UUID, reason: str, answers: dict[st
     """
     for event_id, how in answers.items():
         await _close(append, turn_id, [event_id], by_itself("", "runtime"), how)
+    await _made_untold(append, turn_id)
     await _close(append, turn_id, None, by_itself(""), reason)
     await _nobody_waits(append, turn_id)
+
+
+async def _made_untold(append: Append, turn_id: UUID) -> None:
+    """Approved posts of the agent's that were made, though it never heard of it: no decision was late."""
+    rows = await approvals.of_turn(append.connection, append.held.deployed_agent_id, turn_id)
+    keys = {
+        effect_of(r.runtime_event_id): r.id
+        for r in rows
+        if r.state == "allowed" and is_slack(r.tool, r.server)
+    }
+    made = await outbox.written(append.connection, append.held.lease, list(keys)) if keys else ()
+    ids = [keys[key] for key in made]
+    for row in await approvals.delivered(append.connection, append.held.lease, ids, "confirmed"):
+        await humans.record(append.connection, row, "confirmed", None, "posted; the turn was over")
+        await append.say([humans.update(row)])
+
+
+def effect_of(event_id: str) -> str:
+    """What the post of a call is known by."""
+    return f"tool:{event_id}"
 
 
 async def _close(

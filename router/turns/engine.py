@@ -11,7 +11,7 @@ from uuid import UUID
 from router import busy, clock
 from router.behaviour import Behaviour, Mentions
 from router.errors import RuntimeAway, RuntimeFailure, RuntimeRefused
-from router.ports import Conversation, Previews, Step
+from router.ports import ChannelSource, Conversation, FileSource, Previews, Step, ThreadSource
 from router.runtime.client import Runtime
 from store import database, leases, outbox, sessions
 from store.database import Connection, Pool
@@ -29,7 +29,8 @@ class Released(Exception):
 class Timing:
     """Waits in seconds. `settle` lies between two looks for a lost send, `grace` after its end.
 
-    `awaiting`: no turn that waits for people is compared with the runtime sooner again.
+    `awaiting`: no turn that waits for people is compared with the runtime sooner again. `outputs`: when
+    the agent's are looked at, from the turn's end and from the first look.
     """
 
     lease: float = 15.0
@@ -42,13 +43,15 @@ class Timing:
     retention: float = 600.0
     waits: float = 2.0
     awaiting: timedelta = timedelta(seconds=30)
+    outputs: tuple[float, float] = (1.5, 4.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
     """The collaborators of every turn. `on_released` hears of sessions that want a worker again.
 
-    `count_double` hears of what the runtime did twice, once for each that is found.
+    `count_double` hears of what the runtime did twice, once for each that is found. `files` and
+    `threads` are where what comes along with a message is read.
     """
 
     pool: Pool
@@ -58,6 +61,9 @@ class Engine:
     timing: Timing
     on_released: Callable[[list[Ready]], None]
     count_double: Callable[[], None]
+    files: FileSource
+    threads: ThreadSource
+    channels: ChannelSource
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from router import clock, notices
+from router import clock, notices, outputs
 from router.errors import RuntimeFailure
 from router.notices import Notice, Trouble, about
 from router.ports import Step
@@ -80,6 +80,7 @@ class _End:
     def is_plain(self, there: AtEnd) -> bool:
         """Whether an answer is all that is to be written beside the end itself."""
         more = there.previewed or there.asked or there.late or there.marked or there.copied
+        more = more or there.outputs or self.ended.wrote
         paused = asking.waiting_key(self.turn.id) in there.written
         return not (more or paused or self.dropped or self.ended.reason == "terminated")
 
@@ -134,8 +135,7 @@ async def _finish_with_more(end: _End) -> tuple[bool, doubles.Copies]:
         there = await _looked(append.connection, end)
         effects = await _effects(append.connection, end, there)
         await _end_inputs(append, end.dropped, end.refused, late=there.late)
-        if ended.reason == "terminated":
-            await sessions.forget_runtime(append.connection, append.held.lease)
+        await _leave_runtime(append, end, owed=there.outputs)
         if there.asked or asking.waiting_key(end.turn.id) in there.written:
             over = _over(ended, end.stopper)
             await asking.close_all(append, end.turn.id, over, ended.answers)
@@ -184,6 +184,16 @@ async def _complete(
         said_at=place_of(held),
     )
     return await turns.complete(connection, held, end.turn.id, how, there.wake_seq)
+
+
+async def _leave_runtime(append: Append, end: _End, *, owed: bool) -> None:
+    """What the turn may have left there is to be looked for; a session that ended is forgotten."""
+    connection, lease, ended = append.connection, append.held.lease, end.ended
+    if ended.wrote or owed:
+        soon = end.engine.timing.outputs[0]
+        await outputs.expect(connection, lease, end.turn.id, soon, wrote=ended.wrote)
+    if ended.reason == "terminated":
+        await sessions.forget_runtime(connection, lease)
 
 
 async def _end_inputs(

@@ -7,8 +7,12 @@
 None goes while an interrupt is under way, which could stop what follows it: the projection's
 `stopping` tells. A steer that did not arrive is an ordinary waiting message again, so it is steered
 again, with its interrupt, or makes the next turn where this one has ended meanwhile.
+
+What comes along with a message is fetched before it goes (router.turns.bringing). A turn of such
+messages is open meanwhile; `begin` and `steer` return at once, and are called again.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
@@ -16,7 +20,8 @@ from router import clock, outside
 from router.errors import RuntimeGone, RuntimeRefused
 from router.ports import Person
 from router.runtime.budget import Need
-from router.turns import ending, sending
+from router.turns import ending, sending, unsent
+from router.turns.bringing import Bringing
 from router.turns.engine import Append, Engine, Holding, Released, appending
 from router.turns.project import Ended, Event, Projection
 from router.turns.showing import Showing
@@ -39,7 +44,12 @@ class Messages:
     """
 
     def __init__(
-        self, engine: Engine, holding: Holding, seen: Projection, showing: Showing
+        self,
+        engine: Engine,
+        holding: Holding,
+        seen: Projection,
+        showing: Showing,
+        wake: Callable[[], None],
     ) -> None:
         self._engine = engine
         self._holding = holding
@@ -48,8 +58,10 @@ class Messages:
         self._showing = showing
         self._mine: dict[UUID, Input] = {}
         self._loaded_at = 0.0
+        self._wake = wake
         self._wake_seq: int | None = None  # what others had sent when all of it was looked at
         self._alone = False
+        self.bringing = Bringing(engine, holding, wake)
         self.turn: Turn | None = None
         self.unsent = False
 
@@ -88,6 +100,11 @@ class Messages:
     def asked(self) -> list[Input]:
         """Those that are the turn's."""
         return [i for i in self.all if i.turn_id]
+
+    @property
+    def untold(self) -> bool:
+        """Whether none of the turn's has left since they were read, so that none is at the runtime."""
+        return self.unsent and all(i.state == "queued" for i in self.asked)
 
     def ended(self) -> Ended | None:
         """The turn's end, as far as events tell; None while a message of it is still to be sent."""
@@ -131,9 +148,14 @@ class Messages:
     async def begin(self, runtime_session: str) -> None:
         """Sends all waiting messages as one turn: a new one, or the one that they belong to.
 
-        Raises Released where nothing waits any more.
+        Not yet where something that comes along is on its way. Raises Released where nothing waits
+        any more.
         """
-        people, started = await self._taken()
+        taken = await self._taken(runtime_session)
+        if taken is None:
+            self.unsent = True
+            return
+        people, started = taken
         if started is None:
             raise Released
         if self.turn is None:
@@ -150,12 +172,46 @@ class Messages:
                 )
             await self._send(runtime_session, batch, people)
 
-    async def _taken(self) -> tuple[dict[str, Person], tuple[Turn, list[Input]] | None]:
+    async def _taken(
+        self, runtime_session: str
+    ) -> tuple[dict[str, Person], tuple[Turn, list[Input]] | None] | None:
+        """As `_take`; None where it is too early."""
         while True:
+            if self.bringing.under_way:
+                await self._reload()
+            if self.bringing.lacks(self._waiting):
+                if self.bringing.under_way or await self._fetch(runtime_session):
+                    return None
+            else:
+                await self.bringing.stop()
             try:
                 return await self._take()
             except _NotLookedAt:
                 await self._reload()
+
+    @property
+    def _waiting(self) -> list[Input]:
+        return [i for i in self.all if i.state == "queued"]
+
+    async def _fetch(self, runtime_session: str) -> bool:
+        """Begins to fetch what comes along, in a turn that is open for it; guests go before that."""
+        people = await self._people()
+        async with appending(self._engine, self._holding, progress=False) as append:
+            await self._load_inputs(append.connection)
+            turned = await ending.turn_guests_away(append, list(self._mine.values()), people)
+            self._mine = {k: i for k, i in self._mine.items() if k not in turned}
+            lacking = self.bringing.lacks(self._waiting)
+            is_new, turn = self.turn is None, self.turn
+            if lacking:
+                turn = await unsent.opened(append, turn)
+                await self._load_inputs(append.connection)
+        if not lacking:
+            return False
+        self.turn = turn
+        if is_new:
+            self._showing.is_first()
+        self.bringing.start(runtime_session, self._waiting)
+        return True
 
     async def _take(self) -> tuple[dict[str, Person], tuple[Turn, list[Input]] | None]:
         """Queued → sending for all but guests; the people who speak, and `_start`'s answer."""
@@ -196,7 +252,7 @@ class Messages:
         if self.turn is not None:
             return None
         begun = await self._begin(append.connection, append.wake_seq)
-        if begun is not None and self._unknown(begun[1], people):
+        if begun is not None and self._is_new(begun[1], people):
             raise _NotLookedAt
         if any(i.shown_waiting for i in [*self._mine.values(), *(begun[1] if begun else [])]):
             await append.unmark()
@@ -208,10 +264,12 @@ class Messages:
         limit = timedelta(seconds=self._engine.runtime.deadline)
         return await begin_turn(connection, self._held, sending.MESSAGES, limit, wake_seq)
 
-    def _unknown(self, batch: list[Input], people: dict[str, Person]) -> bool:
-        """Whether somebody speaks, since the inputs were read, of whom we do not know who they are."""
+    def _is_new(self, batch: list[Input], people: dict[str, Person]) -> bool:
+        """Whether, since the inputs were read, something came along, or somebody whom we do not know."""
         if self._held.slack_install_id is None:
             return False
+        if self.bringing.lacks(batch):
+            return True
         theirs = (i for i in batch if not outside.is_from(i.body))
         return any(str(i.body.get("user")) not in people for i in theirs)
 
@@ -226,6 +284,8 @@ class Messages:
         batch = await inputs.start_sending(
             append.connection, lease, turn.id, sending.MESSAGES, limit
         )
+        if self.bringing.lacks(batch):
+            raise _NotLookedAt
         await append.unmark()
         return turn, batch
 
@@ -245,7 +305,7 @@ class Messages:
         """Sends what is not there: two looks may have been too early for what the attach then shows."""
         try:
             if batch := await self._not_there(batch):
-                await self._deliver(runtime_session, batch, _events(batch, people))
+                await self._deliver(runtime_session, batch, self._events(batch, people))
         except RuntimeRefused as refused:
             if not refused.waits_for_answers:
                 await self._refused(runtime_session, batch, refused)
@@ -281,7 +341,14 @@ class Messages:
             if not await inputs.any_queued(connection, self._held.lease, sending.MESSAGES):
                 return
             await self._load_inputs(connection)
-        people, started = await self._take()
+        if self.bringing.lacks(self._waiting):
+            self.bringing.start(runtime_session, self._waiting)
+            return
+        try:
+            people, started = await self._take()
+        except _NotLookedAt:
+            self._wake()
+            return
         batch = started[1] if started else []
         if batch := await self._not_there(batch):
             await self._join(runtime_session, turn, batch, people)
@@ -291,7 +358,7 @@ class Messages:
     ) -> None:
         interrupt: Event = {"type": "user.interrupt"}
         try:
-            await self._deliver(runtime_session, batch, [interrupt, *_events(batch, people)])
+            await self._deliver(runtime_session, batch, [interrupt, *self._events(batch, people)])
         except RuntimeRefused as refused:
             await ending.not_taken(self._engine, self._holding, turn, batch, refused)
             self._mine = {k: i for k, i in self._mine.items() if i not in batch}
@@ -308,6 +375,8 @@ class Messages:
         users = {str(i.body.get("user")) for i in self.all if not outside.is_from(i.body)}
         return {u: await self._engine.conversation.person(install_id, u) for u in sorted(users)}
 
-
-def _events(batch: list[Input], people: dict[str, Person]) -> list[Event]:
-    return [sending.message_event(i, people.get(str(i.body.get("user")))) for i in batch]
+    def _events(self, batch: list[Input], people: dict[str, Person]) -> list[Event]:
+        return [
+            sending.message_event(i, people.get(str(i.body.get("user"))), self.bringing.take(i))
+            for i in batch
+        ]

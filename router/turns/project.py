@@ -22,6 +22,10 @@ _MARKER = re.compile(r'\A<input id="([0-9a-f-]{36}(?:\.\d+)?)"')
 _NEVER = datetime.max.replace(tzinfo=UTC)
 SEPARATOR = "\n\n"
 _ENDLESS = frozenset({"retries_exhausted", "budget_reached"})
+# Tools of the runtime's own toolset that leave no file behind.
+_READERS = frozenset({"read", "glob", "grep", "web_fetch", "web_search"})
+# What others do who work in the same place, subagents and workflows, is not among a session's events.
+_OTHERS = ("session.thread_created", "agent.thread_message_", "workflow_run.")
 
 
 def marker(send_key: str, person: str, at: str) -> str:
@@ -73,7 +77,8 @@ class Ended:
     `flushed`: send keys that the runtime threw away unread. `restarted`: on the way some of the
     answer was begun and given up, so what was shown live need not be a part of `text`. `error`: that
     of the last `session.error`, if the runtime gave up on it. `messages`: all of ours that were seen
-    to be read, as send keys and event ids, be they the turn's or not.
+    to be read, as send keys and event ids, be they the turn's or not. `wrote`: files may have been
+    written on the way.
     """
 
     reason: str
@@ -88,6 +93,7 @@ class Ended:
     messages: tuple[tuple[str, str], ...] = ()
     segments: tuple[Segment, ...] = ()
     answers: dict[str, str] = field(default_factory=dict)
+    wrote: bool = False
 
     @property
     def cause(self) -> str | None:
@@ -262,6 +268,7 @@ class Projection:
             messages=tuple(one for one in self._ours() if one[1] in self._times),
             segments=tuple(segments),
             answers=self.answers(),
+            wrote=begun is not None and any(map(_may_write, self._since(begun))),
         )
 
     def paused(self, inputs: set[str]) -> tuple[str, tuple[Segment, ...]]:
@@ -273,9 +280,7 @@ class Projection:
     def _said(self, begun: datetime | None) -> tuple[str, list[Segment]]:
         """All that was said since then, and its segments."""
         text, segments, start = "", list[Segment](), 0
-        for event in self._new() if begun else []:
-            if begun is None or self._at(event) < begun:
-                continue
+        for event in self._since(begun) if begun else []:
             if event["type"] == "agent.message" and (words := _words(event)):
                 text = f"{text}{SEPARATOR}{words}" if text else words
             elif _stop(event) == "requires_action":
@@ -333,6 +338,9 @@ class Projection:
         keys = [k for k, at in self._times.items() if self.place is None or at > self.place]
         return [self._events[k] for k in sorted(keys, key=lambda k: self._times[k])]
 
+    def _since(self, begun: datetime) -> list[Event]:
+        return [e for e in self._new() if self._at(e) >= begun]
+
     def _newest(self, *types: str) -> Event | None:
         found = [e for e in self._new() if e["type"] in types]
         return found[-1] if found else None
@@ -346,6 +354,16 @@ class Projection:
 def _time(event: Event) -> datetime | None:
     value = event.get("processed_at")
     return datetime.fromisoformat(value) if value else None
+
+
+def _may_write(event: Event) -> bool:
+    """A call that runs where the agent's files are: no event says whether one was written.
+
+    A shell leaves files without naming their folder, so what a call says of itself is not asked.
+    """
+    if event["type"] == "agent.tool_use":
+        return event.get("name") not in _READERS
+    return str(event["type"]).startswith(_OTHERS)
 
 
 def _words(event: Event) -> str:

@@ -5,9 +5,11 @@ The writes of a turn, each one transaction fenced by the lease's epoch, in this 
   claim            epoch + 1, lease                                      leases.claim
   create           intent (create_started_at) ▸ request ▸ runtime id     session.ensure
   attach           stream opened, then history listed from the place     runtime.feed
+  bring            turn, session running ▸ files, one row each ▸ context  messages.begin, bringing
   begin            turn, its inputs queued → sending, session running    messages.begin
   send             request ▸ inputs sent                                 sending.deliver
   steer            inputs queued → sending ▸ request ▸ sent              messages.steer
+  serve            effect of a post ▸ its answer, a decision like others  tools.Tools
   ask              approvals, questions, cards; awaiting a human, release  asking.ask
   decide           decision sending ▸ request ▸ sent, confirmed          sending.send_side
   end              turn, usage, inputs, replies, place, release          finishing.finish
@@ -33,11 +35,12 @@ from router.errors import (
 from router.notices import Trouble
 from router.ports import Status, Thread
 from router.runtime.feed import Attached, Item, Listed, Live, Lost, Source, Woken, follow
-from router.turns import asking, ending, finishing, questions, sending, session
+from router.turns import asking, ending, finishing, questions, sending, session, unsent
 from router.turns.engine import Engine, Holding, Released
 from router.turns.messages import Messages
 from router.turns.project import Event, Projection
 from router.turns.showing import Showing
+from router.turns.tools import Tools
 from store import database, holding, inputs, leases
 from store.agents import Agent
 from store.turns import Turn
@@ -80,7 +83,8 @@ class Runner:
         self._paused = False  # the thread shows that people are waited for
         self._rest: Status = "active"
         self._showing = Showing(engine, self._held)
-        self._messages = Messages(engine, holding, self._seen, self._showing)
+        self._messages = Messages(engine, holding, self._seen, self._showing, self.wake)
+        self._tools = Tools(engine, holding, self.wake)
 
     def wake(self) -> None:
         """Something arrived for this session: an interrupt or a decision must not wait."""
@@ -165,10 +169,14 @@ class Runner:
         self._paused = turn is not None and turn.state == "awaiting_human"
         async with asyncio.TaskGroup() as tasks:
             self._showing.run_in(tasks)
+            self._messages.bringing.run_in(tasks)
+            self._tools.run_in(tasks)
             status = tasks.create_task(self._show("suspended" if self._paused else "processing"))
             runtime_session = await session.ensure(self._engine, self._holding, agent)
             feed = tasks.create_task(self._follow(runtime_session))
             await self._until_released(runtime_session)
+            await self._messages.bringing.stop()
+            await self._tools.stop()
             feed.cancel()
             await status
 
@@ -253,9 +261,20 @@ class Runner:
         if turn is not None and self._messages.ended() is None and await self._any_side(turn):
             await questions.take_replies(self._engine, self._holding, turn)
             askers = {str(i.body.get("user")) for i in self._messages.asked}
+            if self._messages.untold and self._seen.at_rest():
+                await self._stop_unsent(turn, askers)
+                return
             await sending.send_side(
                 self._engine, self._holding, runtime_session, turn.id, self._seen, askers
             )
+
+    async def _stop_unsent(self, turn: Turn, askers: set[str]) -> None:
+        """Where nothing of it has left, the runtime has nothing to interrupt."""
+        stop = await unsent.wanted(self._engine, self._holding, turn, askers)
+        if stop is not None:
+            await self._messages.bringing.stop()
+            await unsent.stopped(self._engine, self._holding, turn, stop)
+            raise Released
 
     async def _any_side(self, turn: Turn) -> bool:
         async with database.borrow(self._engine.pool) as connection:
@@ -280,6 +299,8 @@ class Runner:
         if ended is None:
             await self._messages.steer(runtime_session)
             return False
+        await self._messages.bringing.stop()  # what it does for the next turn, while we may write
+        await self._tools.stop()
         await self._showing.end(turn.id)
         steps = self._showing.steps(interrupted=ended.interrupted)
         mine = self._messages.asked
@@ -290,7 +311,10 @@ class Runner:
         """Asks people about the held calls; True once the session waits for them, released."""
         mine, engine, holding = self._messages.asked, self._engine, self._holding
         waiting = await asking.ask(engine, holding, turn, self._seen, mine)
+        if await self._tools.serve(turn, self._seen.held(), mine):
+            waiting = False  # what they come to may be another question to people
         if waiting:
+            await self._messages.bringing.stop()
             await self._showing.end(turn.id)
             steps = self._showing.steps_over()
             waiting = await asking.pause(engine, holding, turn, self._seen, mine, steps)

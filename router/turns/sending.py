@@ -11,7 +11,6 @@ queued and sent again. Texts are never compared: a second "yes" is a second mess
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -25,6 +24,7 @@ from router.errors import (
 from router.ports import Person
 from router.runtime.budget import Need
 from router.turns import asking, stops
+from router.turns.bringing import Brought
 from router.turns.engine import Engine, Holding, appending, away
 from router.turns.project import Event, Projection, marker, sending_of
 from store import database, holding as holding_of, inputs, sessions, turns
@@ -130,31 +130,21 @@ def _present(recent: list[Event], wanted: list[Input]) -> dict[UUID, str]:
 # ------------------------------------------------------------------ the shapes that are sent
 
 
-def message_event(item: Input, person: Person | None) -> Event:
-    """A person's message: our marker first, then what they wrote."""
+def message_event(item: Input, person: Person | None, brought: Brought) -> Event:
+    """A person's message: our marker first, what was said before, what they wrote, their files."""
     at = datetime.fromtimestamp(float(item.order_key), UTC).isoformat(timespec="seconds")
     spoken = outside.is_from(item.body) or str(item.body.get("user"))
     speaker = f"{person.name} ({person.id})" if person else spoken
-    return {
-        "type": "user.message",
-        "content": [
-            {"type": "text", "text": marker(item.send_key, speaker, at)},
-            {"type": "text", "text": _words(item)},
-        ],
-    }
+    texts = [marker(item.send_key, speaker, at), brought.before, _words(item, brought)]
+    said = [{"type": "text", "text": text} for text in texts if text]
+    return {"type": "user.message", "content": [*said, *brought.behind]}
 
 
-def _words(item: Input) -> str:
-    text = str(item.body.get("text") or "")
+def _words(item: Input, brought: Brought) -> str:
+    """Empty where somebody sent a file and said nothing: the runtime takes no empty block."""
     if item.kind == "correction":
-        text = f"(Correction of my earlier message, which should read:)\n{text}"
-    files = [_attachment(f) for f in item.body.get("files") or []]
-    return "\n".join([text, *files]).strip()
-
-
-def _attachment(file: dict[str, Any]) -> str:
-    name, kind = file.get("name") or "file", file.get("mimetype") or "unknown type"
-    return f"[attached file: {name} ({kind}); its content cannot be read here yet]"
+        return f"(Correction of my earlier message, which should read:)\n{brought.words}"
+    return brought.words.strip()
 
 
 def side_event(item: Input) -> Event:

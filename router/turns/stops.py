@@ -46,6 +46,12 @@ async def hold_back(
     return [i for i in batch if i not in early]
 
 
+def allowed(mine: list[Input], judged: set[UUID], askers: set[str]) -> list[Input]:
+    """The waiting stops of a session's inputs that count, `judged` as above."""
+    waiting = [i for i in mine if i.kind == "interrupt" and i.state == "queued"]
+    return [i for i in waiting if i.id in judged or not _is_in_question(i, askers)]
+
+
 def _is_in_question(item: Input, askers: set[str]) -> bool:
     body = item.body
     by_button = item.kind == "interrupt" and bool(body.get("user")) and not body.get("team")

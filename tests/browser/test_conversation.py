@@ -107,3 +107,19 @@ async def test_a_direct_message_needs_no_mention(here: World, visit: Visits):
         await grace.opens_thread("which planet is the largest?")
         await expect(grace.in_thread('You said: "which planet is the largest?"')).to_be_visible()
         await here.at_rest()
+
+
+async def test_what_the_agent_made_is_seen_in_the_thread_with_name_and_size(
+    here: World, visit: Visits
+):
+    async with here.app():
+        ada = await visit("ada")
+        await ada.goes_to("general")
+        await ada.says("@threadline !write report.csv 20k, plot.bin 3M, huge.bin 21M")
+        await ada.opens_thread("!write report.csv")
+        for name, size in (("report.csv", "CSV · 20 KB"), ("plot.bin", "BIN · 3.0 MB")):
+            file = ada.thread.locator("a.file").filter(has_text=name)
+            await expect(file).to_contain_text(size)
+            await expect(file).to_have_attribute("download", name)
+        await expect(ada.in_thread("“huge.bin” (21.0 MB)")).to_be_visible()
+        await here.at_rest()

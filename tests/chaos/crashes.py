@@ -55,6 +55,14 @@ async def attempts_are_over(fleet: Fleet) -> None:
     )
 
 
+async def leases_are_over(fleet: Fleet) -> None:
+    """Passes the time that the dead one's lease has left."""
+    await fleet.here.connection.execute(
+        "UPDATE agent_sessions SET lease_expires_at = now(), ready_at = now()"
+        " WHERE lease_owner IS NOT NULL"
+    )
+
+
 async def requests_are_over(fleet: Fleet) -> None:
     """Passes the time in which a request of the dead one could still be under way."""
     await fleet.here.connection.execute(

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from bot.local.model import Delivery, Message
 from router.loops import wait_for
@@ -144,7 +145,7 @@ class Crowd:
                 (note, datetime.fromisoformat(e["processed_at"]).timestamp())
                 for e in one
                 if e["type"] == "user.message"
-                for note in _NOTE.findall(str(e["content"]))
+                for note in _NOTE.findall(_said(e))
             ]
             for one in events
         ]
@@ -208,3 +209,9 @@ WHERE i.kind = 'message'
 
 def _answered_at(delivery: Delivery) -> float:
     return delivery.at + delivery.ms / 1000
+
+
+def _said(event: dict[str, Any]) -> str:
+    """The words of a message without the record of its thread, which repeats what others said."""
+    texts = (str(block.get("text")) for block in event["content"])
+    return " ".join(text for text in texts if not text.startswith("[Earlier messages"))

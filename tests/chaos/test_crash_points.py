@@ -12,7 +12,12 @@ from bot import render
 from bot.local.model import Message
 from router.runtime.local.brain import Answer, script
 from tests.cases import few_of
-from tests.chaos import test_crash_decisions
+from tests.chaos import (
+    test_crash_decisions,
+    test_crash_files,
+    test_crash_files_in,
+    test_crash_tools,
+)
 from tests.chaos.crashes import (
     ask,
     attempts_are_over,
@@ -113,7 +118,8 @@ _TYPICAL = (
 
 def test_the_table_and_the_tests_have_the_same_rows():
     apart = rows_with_tests_apart([*globals(), *vars(test_crash_decisions)])
-    killed = [*KILLED, *test_crash_decisions.KILLED]
+    killed = [*KILLED, *test_crash_decisions.KILLED, *test_crash_tools.KILLED]
+    killed += [*test_crash_files_in.KILLED, *test_crash_files.KILLED]
     assert apart | set(killed) == rows_of_the_table()
     assert len(killed) == len(set(killed))
     assert not apart & set(killed)

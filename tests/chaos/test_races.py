@@ -117,10 +117,12 @@ async def one_session_with_all_in_order(fleet: Fleet, root: Message, said: list[
     assert len(here.runtime.sessions()) == 1
     assert len(await here.rows("SELECT FROM agent_sessions")) == 1
     assert len(await here.rows("SELECT FROM slack_threads")) == 1
-    received = here.sent_texts()
+    # the first turn is also given what was said above it
+    received = [text for text in here.sent_texts() if not text.startswith("[Earlier messages")]
     assert sorted(received) == texts
     # Each turn is one send and one reply, which quotes its messages as they were sent.
-    replies = [_QUOTED.findall(text) for text in here.shown(root.channel, root.ts)]
+    quoted = [_QUOTED.findall(text) for text in here.shown(root.channel, root.ts)]
+    replies = [[text.rpartition("\n")[2] for text in reply] for reply in quoted]
     assert len(replies) == len(await here.turns())
     assert [text for reply in replies for text in reply] == received
     assert all(reply == sorted(reply) for reply in replies)

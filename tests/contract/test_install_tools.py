@@ -44,7 +44,7 @@ def names(local: LocalRuntime) -> list[str]:
 
 async def test_an_agent_is_made_with_the_tools_it_is_given(local, client):
     await client.create_agent(name="a", model="m", system="s", tools=TOOLS)
-    assert agent(local)["tools"] == [ESCALATE_TO_HUMAN]
+    assert agent(local)["tools"] == list(TOOLS)
 
 
 async def test_a_tool_is_added_once_beside_all_others(local, client):

@@ -174,6 +174,8 @@ def test_missing_scopes_are_named_in_order():
     assert missing_scopes(granted) == [
         "assistant:write",
         "channels:read",
+        "files:read",
+        "files:write",
         "groups:history",
         "groups:read",
         "im:history",

@@ -250,5 +250,18 @@ def test_a_recorded_payload_becomes_what_it_should(name: str):
         assert getattr(found, field) == value, field
 
 
+@pytest.mark.parametrize("name", [name for name in EXPECTED if "--file_share" in name])
+def test_the_files_of_a_recorded_message_say_where_they_are(name: str):
+    payload = recorded(name)
+    payload["event"]["channel_type"] = "im"  # as if it had been said to us
+    found = parse(payload, installed(tenant_of(payload), "U0BOT"))
+    assert isinstance(found, SlackMessage)
+    (file,) = found.files
+    (raw,) = payload["event"]["files"]
+    assert (file.id, file.name, file.mimetype) == ("F111", raw["name"], "image/png")
+    assert (file.size, file.access, file.mode) == (raw["size"], "visible", "hosted")
+    assert file.url == f"https://files.slack.com/files-pri/T111-F111/download/{raw['name']}"
+
+
 def test_every_recorded_payload_has_an_expectation():
     assert {path.name for path in folder().glob("*.json")} == set(EXPECTED)

@@ -97,7 +97,8 @@ async def test_a_bare_mention_gets_help(here: World, twins):
 
 async def test_an_attachment_alone_reaches_the_agent_by_its_name(here: World):
     async with here.app():
-        asked = await here.slack.say("ada", here.slack.dm("ada"), "", files=["plan.pdf"])
+        plan = await here.slack.upload("ada", "plan.pdf", b"\0a plan")
+        asked = await here.slack.say("ada", here.slack.dm("ada"), "", file_ids=[plan])
         (answer,) = await here.answers(asked.channel, asked.ts, 1)
     assert "plan.pdf" in answer
     assert here.sent_texts()[0].startswith("[attached file: plan.pdf (")

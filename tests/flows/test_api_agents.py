@@ -14,7 +14,10 @@ NEW = {"name": "notes", "anthropic_agent_id": "agent_1", "anthropic_environment_
 
 async def test_an_agent_is_deployed_read_and_listed(here: World):
     async with house(here, roles=QUIET) as on:
-        settings = {"approvals": {"default": {"who": ["admins"]}}}
+        settings = {
+            "approvals": {"default": {"who": ["admins"]}},
+            "slack_tools": {"channels": ["C0RANDOM", "#general"], "post": "deny"},
+        }
         said = await on.admin.call("POST", "/dashboard/agents", NEW | {"settings": settings})
         made = said.ok(201)
         assert said.headers["Location"] == f"/dashboard/agents/{made['id']}"
@@ -40,6 +43,7 @@ async def test_an_agent_is_deployed_read_and_listed(here: World):
         ({"anthropic_agent_id": "a b"}, ["anthropic_agent_id"]),
         ({"settings": {"busy": "never"}}, ["settings", "busy"]),
         ({"settings": {"channels": {"C\x00": {}}}}, ["settings", "channels", "C\x00", "[key]"]),
+        ({"settings": {"slack_tools": {"post": "yes"}}}, ["settings", "slack_tools", "post"]),
         ({"status": "paused"}, ["status"]),
     ],
 )

@@ -179,7 +179,8 @@ async def test_everything_that_is_not_set_is_named_at_once(commands):
         assert name in result.stderr
     delivery = await commands.run("serve", "--roles", "delivery")
     assert "SLACK_SIGNING_SECRET" not in delivery.stderr
-    assert "ANTHROPIC_API_KEY" not in delivery.stderr
+    ingress = await commands.run("serve", "--roles", "ingress")
+    assert "ANTHROPIC_API_KEY" not in ingress.stderr
 
 
 @pytest.mark.parametrize(

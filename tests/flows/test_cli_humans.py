@@ -6,7 +6,7 @@ from pathlib import Path
 import anthropic
 import pytest
 
-from router.tools import ESCALATE, ESCALATE_TO_HUMAN
+from router.tools import ESCALATE, TOOLS
 from tests.chaos.processes import Fleet, Processes, processes, serving
 from tests.harness import World
 
@@ -36,7 +36,7 @@ async def test_an_agent_that_is_made_carries_the_tool(commands: Processes, here:
         **serving(here),
     )
     assert result.code == 0, result.stderr
-    assert here.runtime.state()["agents"][-1]["tools"] == [ESCALATE_TO_HUMAN]
+    assert here.runtime.state()["agents"][-1]["tools"] == list(TOOLS)
 
 
 async def test_tools_are_put_on_an_agent_that_exists_once(commands: Processes, here: World):
@@ -49,11 +49,11 @@ async def test_tools_are_put_on_an_agent_that_exists_once(commands: Processes, h
     assert (plain.code, plain.json()["tools_installed"]) == (0, [])
     assert here.runtime.state()["agents"][-1] == made
     first = await commands.run(*add, "--install-tools", **serving(here))
-    assert (first.code, first.json()["tools_installed"]) == (0, [ESCALATE])
+    assert (first.code, first.json()["tools_installed"]) == (0, [tool["name"] for tool in TOOLS])
     again = await commands.run(*add, "--install-tools", **serving(here))
     assert (again.code, again.json()["tools_installed"]) == (0, [])
     changed = here.runtime.state()["agents"][-1]
-    assert (changed["tools"], changed["version"]) == ([ESCALATE_TO_HUMAN], 2)
+    assert (changed["tools"], changed["version"]) == (list(TOOLS), 1 + len(TOOLS))
 
 
 async def test_tools_that_cannot_be_installed_are_told_and_nothing_is_deployed(
@@ -74,9 +74,10 @@ async def test_the_local_runtime_takes_the_tool_as_the_sdk_types_it(here: World)
     made = await client.beta.agents.create(
         name="typed",
         model="claude-sonnet-5-5",
-        tools=[ESCALATE_TO_HUMAN],  # type: ignore[list-item]  # a plain dict of the documented shape
+        tools=[*TOOLS],  # type: ignore[list-item]  # plain dicts of the documented shape
     )
-    (tool,) = made.tools
+    tool, *others = made.tools
+    assert [one.type for one in others] == ["custom"] * 3
     assert isinstance(tool, anthropic.types.beta.BetaManagedAgentsCustomTool)
     assert (tool.name, tool.input_schema.required) == (ESCALATE, ["question"])
     await client.close()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-import bot.app as application
+from bot import ground
 from bot.local.model import Message
 from router.clock import Backoff
 from router.runtime import budget
@@ -53,7 +53,7 @@ def is_short(route: str, kind: str) -> bool:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request is given up soon, and the runtime is tried again at once."""
-    monkeypatch.setattr(application, "_MOST_SEND_SECONDS", 0.3)
+    monkeypatch.setattr(ground, "_MOST_SEND_SECONDS", 0.3)
     monkeypatch.setattr(ending, "_RUNTIME_BACKOFF", Backoff(first=0.02, most=0.1))
     monkeypatch.setattr(budget, "_WITHOUT_RETRY_AFTER_SECONDS", 0.05)
     monkeypatch.setattr(budget, "_SHARES", dict.fromkeys(budget.Need, 1.0))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import bot.app as application
+from bot import ground
 from bot.local.model import Message
 from router import notices
 from router.clock import Backoff
@@ -38,7 +38,7 @@ REASONS = {
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runtime is tried again at once, and the threads are not short of permits."""
-    monkeypatch.setattr(application, "_MOST_SEND_SECONDS", SEND_SECONDS)
+    monkeypatch.setattr(ground, "_MOST_SEND_SECONDS", SEND_SECONDS)
     monkeypatch.setattr(ending, "_RUNTIME_BACKOFF", Backoff(first=0.02, most=0.1))
     monkeypatch.setattr(budget, "_WITHOUT_RETRY_AFTER_SECONDS", 0.05)
     for kind in budget._LIMITS:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-import bot.app as application
+from bot import ground
 from bot.app import App
 from bot.local.model import Message
 from router.clock import Backoff
@@ -150,7 +150,7 @@ async def test_a_session_that_may_have_been_made_before_is_still_looked_for(here
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request is given up soon, and what became of it is looked for at once."""
-    monkeypatch.setattr(application, "_MOST_SEND_SECONDS", 0.3)
+    monkeypatch.setattr(ground, "_MOST_SEND_SECONDS", 0.3)
 
 
 QUICK = replace(TIMING, settle=0.05, grace=0.05)

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from router.behaviour import AgentSettings, Behaviour, Prompt, behaviour_of
+from router.behaviour import AgentSettings, Behaviour, Prompt, SlackTools, behaviour_of
 from router.errors import ConfigurationError
 from router.turns.footer import line, under
 from store.outbox import Effect
@@ -32,6 +32,20 @@ def test_without_settings_messages_wait_and_answers_are_streamed():
     assert behaviour_of({}, "C1") == Behaviour(
         busy="queue", collect_seconds=3, stream=True, footer=False, mentions="none"
     )
+
+
+def test_an_agents_own_calls_to_slack_stay_at_home_unless_settings_say_more():
+    assert Behaviour().slack_tools == SlackTools(channels=(), post="ask")
+    settings = AgentSettings.parse(
+        '{"slack_tools": {"channels": ["#general", "C0123"], "post": "deny"},'
+        ' "channels": {"C1": {"slack_tools": {"channels": "all"}}}}'
+    )
+    stored = settings.stored()
+    assert behaviour_of(stored, None).slack_tools.channels == ("#general", "C0123")
+    assert behaviour_of(stored, "C1").slack_tools == SlackTools(channels="all", post="ask")
+    for wrong in ('"some"', '["a b"]', '[""]', '["<#C1>"]'):
+        with pytest.raises(ConfigurationError, match=r"slack_tools\.channels"):
+            AgentSettings.parse(f'{{"slack_tools": {{"channels": {wrong}}}}}')
 
 
 def test_prompts_are_kept_in_order_and_a_channel_has_its_own():

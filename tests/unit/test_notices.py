@@ -49,6 +49,8 @@ FOR_ADMINS = {
     Trouble.NOT_STARTED,
     Trouble.NO_AGENT,
     Trouble.UNSERVED_TOOL,
+    Trouble.OUTPUT_NOT_ALLOWED,
+    Trouble.OUTPUT_NO_ROOM,
 }
 
 
@@ -69,13 +71,13 @@ def test_every_trouble_says_what_happened_and_then_what_to_do(trouble: Trouble):
     assert said.do.endswith(".")
     assert re.split(r"\W", said.do)[0] in INSTRUCTIONS
     assert words(trouble) == f"{said.happened} {said.do}".format(
-        tool="a tool", server="a connected service", who="one of those named below"
+        tool="a tool", server="a connected service", who="one of those named below", files="a file"
     )
 
 
 @pytest.mark.parametrize("trouble", Trouble)
 def test_every_trouble_is_said_in_plain_text_that_fits_into_one_block(trouble: Trouble):
-    text = words(trouble, anew=True, **NAMES)
+    text = words(trouble, anew=True, files=[("f" * 5000, 10**9)] * 30, **NAMES)
     assert len(text) < 3000
     assert not re.search(r"[\x00-\x1f*<>{}]|\bNone\b", text)
 

@@ -242,6 +242,29 @@ def test_the_sessions_end_ends_the_turn_whatever_is_unread(kind: str):
     assert (ended.reason, ended.flushed) == ("terminated", frozenset({KEY}))
 
 
+@pytest.mark.parametrize(
+    ("done", "wrote"),
+    [
+        (event("agent.tool_use", 3, name="bash"), True),
+        (event("agent.tool_use", 3, name="write"), True),
+        (event("agent.tool_use", 3, name="of_a_newer_toolset"), True),
+        (event("agent.tool_use", 3, name="read"), False),
+        (event("agent.tool_use", 3, name="web_search"), False),
+        (event("agent.mcp_tool_use", 3, name="write", mcp_server_name="linear"), False),
+        (event("agent.custom_tool_use", 3, name="write"), False),
+        (event("agent.thread_message_sent", 3), True),
+        (event("session.thread_created", 3), True),
+        (event("workflow_run.started", 3), True),
+        (event("session.thread_status_running", 3), False),  # its own thread's, in every turn
+        (event("agent.tool_use", 1, name="bash"), False),  # of the turn before
+    ],
+)
+def test_a_turn_may_have_written_where_something_ran_among_its_files(done: Event, *, wrote: bool):
+    ended = seen(message(KEY, 2), done, said("one", 4), idle(6)).ended({KEY})
+    assert ended is not None
+    assert ended.wrote is wrote
+
+
 def test_a_refusal_is_an_end():
     ended = seen(message(KEY, 1), idle(2, "refusal")).ended({KEY})
     assert ended is not None
