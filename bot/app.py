@@ -270,7 +270,7 @@ class _Built:
         """The sessions API, where this process serves it; over connections of its own."""
         if "api" not in self._config.roles:
             return None
-        pool = await open_pool(stack, self._config.dsn, _API_CONNECTIONS)
+        pool = await open_pool(stack, self._config.dsn, _API_CONNECTIONS, planned_once=False)
         self.pools.append(pool)
         tell = (self._ready, self.delivery.wake)
         means = serve.opened(self._config.settings, pool, self._ground.runtime, tell)

@@ -68,9 +68,11 @@ async def _pools(stack: AsyncExitStack, dsn: str) -> tuple[Pool, Pool, Pool, Poo
     )
 
 
-async def open_pool(stack: AsyncExitStack, dsn: str, size: int, *, durable: bool = True) -> Pool:
+async def open_pool(
+    stack: AsyncExitStack, dsn: str, size: int, *, durable: bool = True, planned_once: bool = True
+) -> Pool:
     """Connections of their own, until the stack is closed."""
-    pool = await database.open_pool(dsn, size=size, durable=durable)
+    pool = await database.open_pool(dsn, size=size, durable=durable, planned_once=planned_once)
     stack.push_async_callback(database.close_pool, pool)
     return pool
 

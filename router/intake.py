@@ -26,7 +26,7 @@ import structlog
 
 from router import busy, commands, fresh, refusals, replies_below, revisions, routing
 from router.errors import AcceptUnavailable
-from router.loops import Stop
+from router.loops import Stop, wait_for
 from router.routing import Arrival, Followed, Outcome, Routing, Turned
 from store import arrivals, database, inputs, sessions, threads
 from store.database import Connection, Pool
@@ -41,8 +41,10 @@ ACCEPT_SECONDS = 1.8
 # A batch, then each of its rows alone, then the next batch: all of it within the time of an accept.
 _LOCK_SECONDS = 0.4
 _BATCH = 64
-# While one batch is with the database the next is gathered, and need not wait for it.
+# While one batch is with the database the next is gathered: few large ones cost both much less than many
+# small ones. One that takes long, as behind a lock, is not waited for.
 _SIDE_BY_SIDE = 3
+_PATIENCE_SECONDS = 0.05
 _WAITING = 2_000
 _TITLE = 80
 
@@ -72,6 +74,7 @@ class Intake:
         self._on_notice = on_notice
         self._queue: list[_Waiting] = []
         self._filled = asyncio.Event()
+        self._free = asyncio.Event()
         self._unanswered: deque[_Waiting] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._under_way: set[str] = set()
@@ -136,16 +139,20 @@ class Intake:
     async def _commit_for_ever(self) -> None:
         while True:
             await self._filled.wait()
+            if self._under_way:
+                await wait_for(self._free, _PATIENCE_SECONDS)
             batch = self._take()
             if not batch:
                 self._filled.clear()
                 continue
             keys = {w.arrival.conversation_key for w in batch}
             self._under_way |= keys
+            self._free.clear()
             try:
                 await self._commit(batch)
             finally:
                 self._under_way -= keys
+                self._free.set()
                 self._filled.set()
 
     def _take(self) -> list[_Waiting]:

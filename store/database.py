@@ -46,6 +46,10 @@ _SERVER_SETTINGS = {
     "tcp_keepalives_count": "3",
 }
 _NOT_DURABLE = {"synchronous_commit": "off"}
+# A plan of its own for each call costs more than most calls; and one that was made while the tables were
+# small, or before they were first analysed, reads them whole for as long as it is kept.
+# tests/store/test_plans_all.py holds every statement to what such a plan reads.
+_PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 _CONNECT_SECONDS = 5.0
 _COMMAND_SECONDS = 12.0  # a little more than the server's own limit, for a server that stalls
 _NOTIFY_SECONDS = 2.0
@@ -70,11 +74,14 @@ async def connect(
     return connection
 
 
-async def open_pool(dsn: str, *, size: int, durable: bool = True) -> Pool:
+async def open_pool(
+    dsn: str, *, size: int, durable: bool = True, planned_once: bool = True
+) -> Pool:
     """A pool of at most `size` connections; none is opened before it is needed.
 
     What is committed over one that is not `durable` may be lost where PostgreSQL crashes within a
-    moment; nobody waits for the disk.
+    moment; nobody waits for the disk. Statements are `planned_once` for a connection, unless what they
+    read differs by what they are asked, as that of searches does.
 
     No state is ever set on a connection outside a transaction, so nothing is reset on release: the
     reset would cost a round trip, and would stall with a stalled server.
@@ -85,7 +92,11 @@ async def open_pool(dsn: str, *, size: int, durable: bool = True) -> Pool:
         max_size=size,
         timeout=_CONNECT_SECONDS,
         command_timeout=_COMMAND_SECONDS,
-        server_settings=_SERVER_SETTINGS | ({} if durable else _NOT_DURABLE),
+        server_settings={
+            **_SERVER_SETTINGS,
+            **({} if durable else _NOT_DURABLE),
+            **(_PLANNED_ONCE if planned_once else {}),
+        },
         # Every statement of ours stays prepared: they are fewer, and none is made up on the way.
         statement_cache_size=_STATEMENTS,
         max_cached_statement_lifetime=0,
