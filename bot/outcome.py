@@ -60,8 +60,12 @@ class SlackUnclear(Exception):
     """The answer was lost, or says nothing: the call may have had its effect."""
 
 
+TROUBLE: tuple[type[Exception], ...] = (SlackRefused, SlackLimited, SlackAway, SlackUnclear)
+"""All that a call raises."""
+
+
 async def call(method: Callable[..., Awaitable[Any]], **arguments: Any) -> Any:
-    """Makes one call; raises one of the four above for everything that is not an answer."""
+    """Makes one call; raises one of TROUBLE for everything that is not an answer."""
     try:
         return await method(**arguments)
     except SlackApiError as error:

@@ -15,7 +15,7 @@ import structlog
 from bot.budget import Budgets
 from bot.mrkdwn import clean, decode
 from bot.naming import Names, ids_in, named
-from bot.outcome import SlackAway, SlackLimited, SlackRefused, SlackUnclear
+from bot.outcome import TROUBLE, SlackAway, SlackLimited, SlackRefused, SlackUnclear
 from bot.remembering import Remembered
 from bot.seeing import Seeing, is_public
 from bot.slack import Slack
@@ -42,14 +42,7 @@ _REPLIES, _HISTORY, _OURS = (
     "conversations_history",
     "users_conversations",
 )
-_TROUBLE: tuple[type[Exception], ...] = (
-    SlackRefused,
-    SlackLimited,
-    SlackAway,
-    SlackUnclear,
-    TimeoutError,
-    *database.ERRORS,
-)
+_TROUBLE: tuple[type[Exception], ...] = (*TROUBLE, TimeoutError, *database.ERRORS)
 
 
 class ChannelReading:

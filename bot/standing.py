@@ -12,7 +12,7 @@ import structlog
 
 from bot.incoming import InstallIdentity
 from bot.install import InstallBook
-from bot.outcome import SlackAway, SlackLimited, SlackRefused, SlackUnclear
+from bot.outcome import TROUBLE
 from bot.remembering import Remembered
 from bot.slack import Slack
 from bot.surfaces import LOOK_SECONDS, Surfaces
@@ -22,14 +22,7 @@ from store import database
 _log = structlog.get_logger(__name__)
 
 _SECONDS = 50.0
-_TROUBLE: tuple[type[Exception], ...] = (
-    SlackRefused,
-    SlackLimited,
-    SlackAway,
-    SlackUnclear,
-    TimeoutError,
-    *database.ERRORS,
-)
+_TROUBLE: tuple[type[Exception], ...] = (*TROUBLE, TimeoutError, *database.ERRORS)
 
 
 class Standings:

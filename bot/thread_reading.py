@@ -21,7 +21,7 @@ from bot.incoming import InstallIdentity
 from bot.install import InstallBook
 from bot.mrkdwn import clean, decode
 from bot.naming import Names, ids_in, named, spelt_in, with_names
-from bot.outcome import SlackAway, SlackLimited, SlackRefused, SlackUnclear
+from bot.outcome import TROUBLE, SlackLimited
 from bot.remembering import Remembered
 from bot.seeing import Seeing
 from bot.slack import Slack
@@ -52,14 +52,7 @@ _LINK = re.compile(
     r"(?:\?[^\s<>|)\]]*)?"
 )
 _IN_THREAD = re.compile(r"[?&;]thread_ts=([0-9]{10}\.[0-9]{6})(?![0-9])")
-_TROUBLE: tuple[type[Exception], ...] = (
-    SlackRefused,
-    SlackLimited,
-    SlackAway,
-    SlackUnclear,
-    TimeoutError,
-    *database.ERRORS,
-)
+_TROUBLE: tuple[type[Exception], ...] = (*TROUBLE, TimeoutError, *database.ERRORS)
 _Message = dict[str, Any]
 
 

@@ -11,7 +11,6 @@ A lease need not outlast an upload: what it leaves behind expires, and every row
 fence. Whoever is woken when all is there finds the messages still `queued` and sends them.
 """
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,6 +26,7 @@ from router.files.incoming import Carrier, prepare
 from router.files.uploading import RuntimeUploads
 from router.notices import Notice
 from router.ports import Thread
+from router.turns.beside import Beside
 from router.turns.engine import Engine, Holding, appending
 from store import database, unsent
 from store.database import Connection
@@ -50,27 +50,16 @@ class Brought:
     behind: tuple[dict[str, Any], ...] = ()
 
 
-class Bringing:
+class Bringing(Beside):
     """Fetches for one session, one message after the other. `wake` is called when it is done."""
 
-    _tasks: asyncio.TaskGroup
-
     def __init__(self, engine: Engine, holding: Holding, wake: Callable[[], None]) -> None:
+        super().__init__()
         self._engine = engine
         self._holding = holding
         self._held = holding.held
         self._wake = wake
-        self._task: asyncio.Task[None] | None = None
         self._there: dict[UUID, tuple[_Read, bool, Brought]] = {}
-
-    def run_in(self, tasks: asyncio.TaskGroup) -> None:
-        """Its task is one of these; what it raises ends them."""
-        self._tasks = tasks
-
-    @property
-    def under_way(self) -> bool:
-        """Whether something is being fetched."""
-        return self._task is not None and not self._task.done()
 
     def lacks(self, batch: list[Input]) -> bool:
         """Whether something has to be fetched before these messages can leave, as they read now."""
@@ -85,14 +74,7 @@ class Bringing:
         """Fetches what these lack, unless something is being fetched already."""
         lacking = self._lacking(batch)
         if lacking and not self.under_way:
-            work = self._bring_all(runtime_session, lacking, self._first(batch))
-            self._task = self._tasks.create_task(work)
-
-    async def stop(self) -> None:
-        """Fetches no more, and returns when nothing is under way."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            self._begin(self._bring_all(runtime_session, lacking, self._first(batch)))
 
     # -------------------------------------------------------------- what a message wants
 

@@ -14,7 +14,6 @@ Slack may be away for hours. What was approved has no decision of its own until 
 `allowed`, and the answer confirms it.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +27,7 @@ from router.ports import Channel
 from router.tools import is_slack
 from router.tools.slack import ConversationHistory, Input, PostMessage, WrongInput, parse
 from router.turns import asking, tool_results
+from router.turns.beside import Beside
 from router.turns.engine import Append, Engine, Holding, appending, place_of
 from router.turns.project import HeldCall
 from router.turns.tool_places import Places, askers_of
@@ -58,37 +58,25 @@ class _Post:
     own: bool
 
 
-class Tools:
+class Tools(Beside):
     """Makes the calls of one session, one after the other. `wake` is called when some are made."""
 
-    _tasks: asyncio.TaskGroup
-
     def __init__(self, engine: Engine, holding: Holding, wake: Callable[[], None]) -> None:
+        super().__init__()
         self._engine = engine
         self._holding = holding
         self._held = holding.held
         self._wake = wake
-        self._task: asyncio.Task[None] | None = None
-
-    def run_in(self, tasks: asyncio.TaskGroup) -> None:
-        """Its task is one of these; what it raises ends them."""
-        self._tasks = tasks
 
     async def serve(self, turn: Turn, calls: list[HeldCall], asked: list[Asked]) -> bool:
         """Makes those of the held calls that are ours and can be made; True while some are under way."""
-        if self._task is not None and not self._task.done():
+        if self.under_way:
             return True
         mine = [c for c in calls if c.custom and is_slack(c.tool, c.server)]
         todo = await self._todo(turn, mine) if mine else []
         if todo:
-            self._task = self._tasks.create_task(self._make(turn, todo, asked))
+            self._begin(self._make(turn, todo, asked))
         return bool(todo)
-
-    async def stop(self) -> None:
-        """Makes no more calls, and returns when nothing is under way."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task])
 
     async def _todo(
         self, turn: Turn, calls: list[HeldCall]

@@ -12,7 +12,9 @@ async def _asked(pool: Pool, key: object) -> tuple[int, int]:
     async with pool.acquire() as connection:
         for _ in range(3):
             await connection.fetch(_BY_KEY, [key])
-        return tuple(await connection.fetchrow(_PLANS, _BY_KEY))
+        row = await connection.fetchrow(_PLANS, _BY_KEY)
+    assert row is not None
+    return row["generic_plans"], row["custom_plans"]
 
 
 async def test_a_statement_is_planned_once_and_by_index_while_its_table_is_small(dsn, db, on):
