@@ -18,6 +18,7 @@ from tests.bench import (
     api,
     backlog,
     common,
+    files,
     latency,
     live,
     processes,
@@ -41,6 +42,7 @@ _WORKLOADS: dict[str, Run] = {
     "backlog": backlog.run,
     "api": api.run,
     "sse": sse.run,
+    "files": files.run,
 }
 _SELDOM = ("streaming", "growth", "reattach", "approvals", "tenancy", "memory")
 
