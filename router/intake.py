@@ -42,9 +42,9 @@ ACCEPT_SECONDS = 1.8
 _LOCK_SECONDS = 0.4
 _BATCH = 64
 # While one batch is with the database the next is gathered: few large ones cost both much less than many
-# small ones. One that takes long, as behind a lock, is not waited for.
+# small ones. One that takes longer than most, as behind a lock, is not waited for.
 _SIDE_BY_SIDE = 3
-_PATIENCE_SECONDS = 0.05
+_PATIENCE_SECONDS = 0.008
 _WAITING = 2_000
 _TITLE = 80
 
