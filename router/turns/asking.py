@@ -28,6 +28,7 @@ from store import approvals, escalations, inputs, outbox, turns
 from store.approvals import Approval, Grant, NewApproval
 from store.ids import new_id
 from store.inputs import Input, NewInput
+from store.leases import Held
 from store.outbox import Effect
 from store.turns import Turn
 
@@ -202,27 +203,30 @@ class _Asking:
 
     async def _unserved(self, call: HeldCall) -> None:
         """A custom tool that nobody serves gets its answer at once, and the thread hears of it."""
-        held = self._append.held
-        says = notices.unserved_result(call.name)
-        new = NewInput(
-            id=new_id(),
-            deployed_agent_id=held.deployed_agent_id,
-            workspace_id=held.workspace_id,
-            session_id=held.id,
-            kind="decision",
-            body={
-                "turn": str(self._turn.id),
-                "event": {"id": call.event_id, "custom": True},
-                "is_error": True,
-                "says": says,
-            },
-            order_key=clock.timestamp(),
-            dedupe_key=f"act:{call.event_id}",
-        )
+        says = {"is_error": True, "says": notices.unserved_result(call.name)}
+        new = answer_to(call, self._append.held, self._turn, says)
         await inputs.add(self._append.connection, [new])
         told = about(Trouble.UNSERVED_TOOL, self._turn.id, tool=call.name).body()
         key = f"notice:{call.event_id}:declined"
         await self._append.say([notice(key, told, turn_id=self._turn.id)])
+
+
+def answer_to(call: HeldCall, held: Held, turn: Turn, answer: dict[str, Any]) -> NewInput:
+    """The result of a custom call that nobody decides on: one per call, whoever sends it."""
+    return NewInput(
+        id=new_id(),
+        deployed_agent_id=held.deployed_agent_id,
+        workspace_id=held.workspace_id,
+        session_id=held.id,
+        kind="decision",
+        body={
+            "turn": str(turn.id),
+            "event": {"id": call.event_id, "custom": True},
+            **answer,
+        },
+        order_key=clock.timestamp(),
+        dedupe_key=f"act:{call.event_id}",
+    )
 
 
 async def ask_about(

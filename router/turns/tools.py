@@ -297,24 +297,10 @@ class _Making:
         )
 
     def _decision(self, answer: Answer) -> NewInput:
-        held, asked = self._held, self._approved
+        asked = self._approved
         confirms = {"asked": {"kind": "approval", "id": str(asked.id)}} if asked else {}
-        return NewInput(
-            id=new_id(),
-            deployed_agent_id=held.deployed_agent_id,
-            workspace_id=held.workspace_id,
-            session_id=held.id,
-            kind="decision",
-            body={
-                "turn": str(self._turn.id),
-                "event": {"id": self._call.event_id, "custom": True},
-                "is_error": answer.status == "refused",
-                "says": answer.says,
-                **confirms,
-            },
-            order_key=clock.timestamp(),
-            dedupe_key=f"act:{self._call.event_id}",
-        )
+        says = {"is_error": answer.status == "refused", "says": answer.says}
+        return asking.answer_to(self._call, self._held, self._turn, says | confirms)
 
     def _subject(self, used: Call) -> Subject:
         return Subject(
