@@ -230,7 +230,10 @@ def test_a_word_in_a_quotation_is_not_obeyed():
     [
         ("!write a.md", [("a.md", 1024)]),
         ("!write a.md 12", [("a.md", 12)]),
-        ("!write a.md 2k, b.bin 21MB,c", [("a.md", 2048), ("b.bin", 21 * 2**20), ("c", 1024)]),
+        (
+            "!write a.md 2k, b.bin 21MB,c, d 3K, e 1mb",
+            [("a.md", 2048), ("b.bin", 21 * 2**20), ("c", 1024), ("d", 3072), ("e", 2**20)],
+        ),
         ("!write /mnt/x/a.md please\nand more", [("a.md", 1024)]),
         ("!write", [("notes.txt", 1024)]),
         ("!write a 999999M", [("a", 100 * 2**20)]),

@@ -50,8 +50,8 @@ _QUOTED = re.compile(
 )
 _QUOTED_WORDS = 9
 _OUTPUTS = "/mnt/session/outputs"
-_SIZE = re.compile(r"(\d{1,9})([kM]?)B?")
-_UNITS = {"": 1, "k": 1024, "M": 1024**2}
+_SIZE = re.compile(r"(\d{1,9})([km]?)b?", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1024, "m": 1024**2}
 _MOST_OUTPUTS = 20
 _MOST_QUOTED = 2_000
 _PASSED = re.compile(r"\s*([A-Za-z0-9_-]+)\s*(?={)")
@@ -364,7 +364,7 @@ def _write(rest: str) -> tuple[Step, ...]:
 def _output(words: Sequence[str]) -> Output:
     name = words[0].rpartition("/")[2] if words else ""
     match = _SIZE.fullmatch(words[1]) if len(words) > 1 else None
-    size = int(match[1]) * _UNITS[match[2]] if match else 1024
+    size = int(match[1]) * _UNITS[match[2].lower()] if match else 1024
     return Output(name or "notes.txt", min(_MOST_OUTPUT_BYTES, size))
 
 
