@@ -4,10 +4,11 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -59,6 +60,7 @@ ROLES = process.ROLES
 _API_CONNECTIONS = 10
 _STOP_SECONDS = 10.0
 _LET_GO_SECONDS = 0.5
+_ASK_AGAIN_SECONDS = 2.0
 _HEADER_BYTES = 32 * 1024  # browsers send all pieces of a Supabase session as one Cookie header
 
 
@@ -115,9 +117,11 @@ async def running(config: Config) -> AsyncIterator[App]:
         api = await built.api(stack)
         if built.socket is not None:
             await built.socket.check()
-        await install_from_settings(config, ground.pool, book, slack)
+        installing = partial(install_from_settings, config, ground.pool, book, slack)
+        installed = await installing() is not None or settings.slack_bot_token is None
         async with asyncio.TaskGroup() as tasks:
             loops = [tasks.create_task(loop) for loop in built.loops()]
+            loops += [] if installed else [tasks.create_task(_install_later(installing, stop))]
             loops += [tasks.create_task(api.run(stop))] if api is not None else []
             tasks.create_task(_hurry(stop, loops, built.pools))
             try:
@@ -354,8 +358,21 @@ async def install_from_settings(
     return await book.put(new, token.get_secret_value())
 
 
+async def _install_later(installing: Callable[[], Awaitable[UUID | None]], stop: Stop) -> None:
+    """Asks again until Slack says whose the token is: till then a new install hears of nothing."""
+    while not await stop.within(clock.jittered(_ASK_AGAIN_SECONDS)):
+        try:
+            if await installing() is not None:
+                return
+        except ConfigurationError as error:  # at the start it would have ended us
+            _log.error("install.refused", error=str(error))
+            return
+        except database.ERRORS as error:
+            _log.warning("install.not_stored", error=f"{type(error).__name__}: {error}")
+
+
 async def _identify(slack: Slack, token: str) -> BotIdentity | None:
-    """Whose the token is; None where Slack cannot say now, since installs are stored already."""
+    """Whose the token is; None where Slack cannot say now: installs may be stored already."""
     try:
         return await slack.identify(token)
     except SlackRefused as refused:

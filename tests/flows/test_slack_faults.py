@@ -228,3 +228,15 @@ async def test_events_that_come_late_and_twice_make_one_turn_each(here: World):
         await here.answers(second.channel, second.ts, 1)
         await here.answers(first.channel, first.ts, 1)
     assert sorted(here.sent_texts()) == ["one", "two"]
+
+
+async def test_whose_the_token_is_is_asked_until_slack_says_it(
+    here: World, monkeypatch: pytest.MonkeyPatch
+):
+    """A process that is new to a workspace would hear of nothing there until its next start."""
+    monkeypatch.setattr("bot.app._ASK_AGAIN_SECONDS", 0.05)
+    here.slack.fault("error_before", method="auth.test", times=3, status=503)
+    async with here.app():
+        await eventually(lambda: here.rows("SELECT FROM oauth_installs"), says="the install")
+        asked = await ask(here)
+        assert await here.answers(asked.channel, asked.ts, 1) == ['You said: "hello"']
