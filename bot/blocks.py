@@ -21,6 +21,7 @@ _MARKERS = re.compile(r"[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+[ \t>]*)*")
 _NUMBER = re.compile(r"[\s>*+-]*(\d+)")
 _BLOCKS = MarkdownIt("commonmark").enable("table")
 _BLOCKS.core.ruler.enableOnly(["normalize", "block"])  # inline markup never decides where to cut
+links.for_threads(_BLOCKS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,6 +181,13 @@ def _reader(*, html: bool) -> MarkdownIt:
     if not html:
         reader.disable(["html_block", "html_inline", "autolink"])
         reader.inline.ruler.push("slack_link", _slack_link)
+    return for_threads(reader)
+
+
+def for_threads(reader: MarkdownIt) -> MarkdownIt:
+    """The reader with its rules looked up, which by itself it does at the first text, not atomically."""
+    for ruler in (reader.core.ruler, reader.block.ruler, reader.inline.ruler, reader.inline.ruler2):
+        ruler.getRules()
     return reader
 
 

@@ -78,12 +78,14 @@ async def pause(  # all that a pause is made of
     What the turn said so far is written with it; `steps` are the tool calls that are over. The
     preview has ended.
     """
+    said = replies.Said(*seen.paused({i.send_key for i in asked}), steps)
+    cuts = await replies.cut_long(engine, holding, turn, said)
     async with appending(engine, holding) as append:
         waits_for = await _waits_for(append, turn, seen.held())
         if waits_for is None:
             return False
-        said = replies.Said(*seen.paused({i.send_key for i in asked}), steps)
-        await append.say(await replies.write(append.connection, engine, holding, turn, said))
+        effects = await replies.write(append.connection, engine, holding, turn, said, cuts=cuts)
+        await append.say(effects)
         await _write_cards(append, turn)
         await turns.await_human(append.connection, append.held.lease, turn.id)
         await _tell_who_waits(append, turn, waits_for)

@@ -131,9 +131,10 @@ async def _finish_plainly(end: _End) -> bool | None:
 
 async def _finish_with_more(end: _End) -> tuple[bool, doubles.Copies]:
     ended = end.ended
+    cuts = await replies.cut_long(end.engine, end.holding, end.turn, end.said)
     async with appending(end.engine, end.holding) as append:
         there = await _looked(append.connection, end)
-        effects = await _effects(append.connection, end, there)
+        effects = await _effects(append.connection, end, there, cuts)
         await _end_inputs(append, end.dropped, end.refused, late=there.late)
         await _leave_runtime(append, end, owed=there.outputs)
         if there.asked or asking.waiting_key(end.turn.id) in there.written:
@@ -156,10 +157,12 @@ async def _looked(connection: Connection, end: _End) -> AtEnd:
     return await at_end(connection, lease, turn.id, keys, doubles.sendings(end.ended))
 
 
-async def _effects(connection: Connection, end: _End, there: AtEnd) -> list[Effect]:
+async def _effects(
+    connection: Connection, end: _End, there: AtEnd, cuts: replies.Cuts | None = None
+) -> list[Effect]:
     """What is said of the end: the answer, and what went wrong."""
     turn, ended, engine, holding = end.turn, end.ended, end.engine, end.holding
-    effects = await replies.write(connection, engine, holding, turn, end.said, there)
+    effects = await replies.write(connection, engine, holding, turn, end.said, there, cuts)
     effects = _with_footer(holding, turn, ended, effects, end.used)
     if ended.read or not end.dropped or end.refused != end.dropped:
         effects += _troubled(turn, ended)

@@ -4,21 +4,24 @@ A turn that pauses for people says what it has to say so far, so that a card nev
 the words that led to it, and what follows stands below it. Each pause is written once, by its key.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from itertools import zip_longest
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from router.ports import Step
 from router.turns.engine import Append, Engine, Holding, ending_of, reply, reply_key
 from router.turns.project import Segment
-from store import outbox, previews
+from store import database, outbox, previews
 from store.database import Connection
 from store.holding import AtEnd
 from store.outbox import Effect
 from store.previews import Part
 from store.turns import Turn
+
+_LONG = 10_000  # to cut less takes less than 0.1 s
+Cuts: TypeAlias = dict[tuple[str, str], list[str]]  # by text, and what stands before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +38,54 @@ class Said:
     interrupted: bool = False
 
 
-async def write(  # all that an answer is made of
+async def cut_long(engine: Engine, holding: Holding, turn: Turn, said: Said) -> Cuts:
+    """A long answer, cut beside the loop and before the transaction that writes it.
+
+    A megabyte takes seconds, and PostgreSQL ends a transaction that is idle for three, as the next
+    holder's would be then. What `write` finds otherwise than it was here it cuts itself.
+    """
+    cuts: Cuts = {}
+    if len(said.text) < _LONG:
+        return cuts
+    lease = holding.held.lease
+    async with database.borrow(engine.pool) as connection:
+        asked = keys(turn, said.segments)
+        segment = _fresh(asked, set(await outbox.written(connection, lease, asked)), said.segments)
+        parts = await previews.of_turn(connection, lease, turn.id)
+    shown = [part for part in parts if part.slack_ts and not part.settled]
+    if segment is not None and not (said.interrupted and shown):
+        cut = _remembering(cuts, engine, holding)
+        settled = [] if said.restarted else shown
+        await asyncio.to_thread(_pieces, cut, said.text, segment, settled)
+    return cuts
+
+
+def _remembering(cuts: Cuts, engine: Engine, holding: Holding) -> Callable[..., list[str]]:
+    def cut(markdown: str, *, after: str = "") -> list[str]:
+        if (markdown, after) not in cuts:
+            mentions = holding.behaviour.mentions
+            cuts[markdown, after] = engine.conversation.parts(
+                markdown, after=after, mentions=mentions
+            )
+        return cuts[markdown, after]
+
+    return cut
+
+
+async def write(  # noqa: PLR0913, PLR0917  # all that an answer is made of
     connection: Connection,
     engine: Engine,
     holding: Holding,
     turn: Turn,
     said: Said,
     there: AtEnd | None = None,
+    cuts: Cuts | None = None,
 ) -> list[Effect]:
     """What is to be written of all that was said, in its segments; those written before are left.
 
     The messages of the preview are taken by this: nothing else is to be done about them. `there`:
     what was looked at already; without it, or where there is a preview, the caller has fenced.
+    `cuts`: what was cut beforehand.
     """
     lease = holding.held.lease
     asked = keys(turn, said.segments)
@@ -58,7 +97,7 @@ async def write(  # all that an answer is made of
     shown = await previews.settle(connection, lease, turn.id) if previewed else []
     if said.interrupted and shown:
         return stand(turn, shown, said.steps, segment.pause)
-    cut = partial(engine.conversation.parts, mentions=holding.behaviour.mentions)
+    cut = _remembering({} if cuts is None else cuts, engine, holding)
     pieces = _pieces(cut, said.text, segment, [] if said.restarted else shown)
     if said.restarted:
         pieces = list(zip_longest([words for words, _ in pieces], shown))

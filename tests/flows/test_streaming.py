@@ -1,5 +1,9 @@
 """An answer is seen while it is written, and ends as exactly the messages it should be."""
 
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -10,6 +14,7 @@ from bot import previewing, render, streams
 from bot.cutting import safe_end
 from bot.local.model import Message
 from bot.previewing import SlackPreviews
+from store import database
 from tests.flows.streams import (
     APPEND,
     LIST,
@@ -28,10 +33,12 @@ from tests.flows.streams import (
     streaming,
     words_come,
 )
-from tests.harness import World, shown, world
+from tests.harness import TIMING, World, shown, world
 from tests.support import eventually
 
 SLOW = said("!slow")
+# While time stands still, words that a lost lease kept from being shown would be waited for in vain.
+UNHURRIED = replace(TIMING, lease=30.0, quiet=60.0)
 
 
 @pytest.fixture(autouse=True)
@@ -177,10 +184,13 @@ def streamed(here: World) -> str:
 
 
 async def test_at_the_byte_limit_a_new_message_goes_on(here: World):
-    text = said("!slow 2 30")
-    async with here.app():
-        asked = await ask(here, "!slow 2 30")
-        await eventually(lambda: len(messages(here, asked)) > 2)
+    text = said("!slow 12 30")
+    here.runtime.world.pace.set_rate(0)
+    async with here.app(timing=UNHURRIED):
+        asked = await ask(here, "!slow 12 30")
+        await eventually(lambda: speaking(here))
+        while await played(here, 1):  # no faster than it is shown
+            pass
         parts = await finished(here, asked)
     cut(render.defuse(text), parts)
     assert 4 <= len(parts) <= 6
@@ -213,6 +223,51 @@ async def test_code_longer_than_a_message_is_opened_anew_in_the_next(here: World
     assert inside == f"{code}```\n\nThat was it.\n\ndone\n"
 
 
+@pytest.mark.parametrize("word", ["!echo done", "!ask"])
+async def test_no_row_is_locked_while_a_long_answer_is_cut(
+    here: World, monkeypatch: pytest.MonkeyPatch, word: str
+):
+    """A megabyte takes seven seconds; PostgreSQL ends a transaction that is idle for three."""
+    whole, locked = render.parts, []
+
+    def parts(markdown: str, **how: Any) -> list[str]:
+        if len(markdown) > 1_000:
+            locked.append(apart(writing_an_end(here.dsn)))
+        return whole(markdown, **how)
+
+    monkeypatch.setattr(render, "parts", parts)
+    async with here.app(timing=UNHURRIED):
+        here.runtime.hold()
+        asked = await ask(here, word)
+        await eventually(here.runtime.held)
+        (session,) = here.runtime.world.sessions.values()
+        session.log.emit("agent.message", content=[{"type": "text", "text": "word " * 2_100}])
+        here.runtime.world.commit(session)
+        await eventually(lambda: messages(here, asked))
+        here.runtime.release()
+        await here.at_rest()
+    assert set(locked) == {0}
+
+
+def apart(work: Coroutine[Any, Any, int]) -> int:
+    """What comes of it while everything else here stands still."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+async def writing_an_end(dsn: str) -> int:
+    """How many transactions have taken the messages of a preview, and are still open."""
+    connection = await database.connect(dsn)
+    try:
+        count: int = await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND state = 'idle in transaction' AND query LIKE '%UPDATE slack_previews SET settled%'"
+        )
+    finally:
+        await connection.close()
+    return count
+
+
 async def finished(here: World, asked: Message) -> list[str]:
     """The parts of the answer once all is at rest; each in a message of its own, ended well."""
     await here.at_rest(30)
@@ -228,7 +283,7 @@ async def test_twelve_minutes_on_a_virtual_clock(dsn: str, monkeypatch: pytest.M
         now = here.slack.workspace.clock.now
         monkeypatch.setattr("bot.app.SlackPreviews", partial(SlackPreviews, now=now))
         here.runtime.world.pace.set_rate(0)
-        async with here.app():
+        async with here.app(timing=UNHURRIED):
             asked = await ask(here, "!slow 720 12")
             await eventually(lambda: speaking(here))
             half_minutes = 0
@@ -250,11 +305,10 @@ def speaking(here: World) -> bool:
     )
 
 
-async def half_a_minute(here: World, asked: Message) -> bool:
+async def played(here: World, seconds: int) -> bool:
     """Plays on until there is something new to see; False when the turn has ended instead."""
     before = calls(here)
-    here.slack.advance(30)
-    here.runtime.advance(30)
+    here.runtime.advance(seconds)
 
     async def new() -> bool:
         now = calls(here)
@@ -262,10 +316,17 @@ async def half_a_minute(here: World, asked: Message) -> bool:
         return shown_more or not await going_on(here)
 
     await eventually(new, says="something new")
+    return await going_on(here)
+
+
+async def half_a_minute(here: World, asked: Message) -> bool:
+    """The same, on Slack's clock too."""
+    here.slack.advance(30)
+    goes_on = await played(here, 30)
     states = [m.streaming_state for m in messages(here, asked)]
     assert set(states[:-1]) <= {"completed"}
     assert states[-1] != "errored"
-    return await going_on(here)
+    return goes_on
 
 
 async def going_on(here: World) -> bool:

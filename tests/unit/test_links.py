@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from bot import links
 from bot.links import find, show_hosts
 
 MARKED = [
@@ -134,3 +135,10 @@ def test_any_text_at_all_can_be_read(text: str):
 def test_a_long_text_is_read_in_a_moment(mark: str):
     """No text takes time out of proportion: the whole process waits for it."""
     assert len(show_hosts(mark * 3000)) >= len(mark) * 3000
+
+
+def test_readers_have_their_rules_before_two_threads_share_them():
+    """markdown-it would look them up at the first text, and show a second thread none meanwhile."""
+    fresh = [links._reader(html=True), links._reader(html=False)]
+    parsers = [parser for md in fresh for parser in (md.core, md.block, md.inline)]
+    assert all(parser.ruler.__cache__ for parser in parsers)
