@@ -1,8 +1,9 @@
 """A whole Threadline for a test: the local Slack, the local runtime, a database, the app over them."""
 
 import os
+import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +28,7 @@ from tests.support import eventually
 KEYRING = Keyring({"test": b"k" * 32})
 # Short waits for conditions; nothing in a test waits for these to pass except crash recovery.
 TIMING = Timing(
-    lease=3.0,
+    lease=5.0,
     settle=0.2,
     grace=0.2,
     quiet=1.0,
@@ -75,6 +76,9 @@ class World:
             self.apps.append(app)
             if "ingress" in roles:
                 self.slack.request_url = f"{app.url}/slack/events"
+            if config.settings.slack_bot_token and not self.slack.workspace.faults._orders:
+                # a busy machine may take longer to say whose the token is than the start waits for it
+                await eventually(lambda: self.rows("SELECT FROM oauth_installs"))
             yield app
         self.apps.remove(app)
 
@@ -89,7 +93,8 @@ class World:
         port = int(self.runtime.url.rpartition(":")[2])
         await self.runtime.__aexit__(None, None, None)
         try:
-            yield
+            with kept(port):
+                yield
         finally:
             self.runtime = await LocalRuntime(port=port, data=self.runtime_data).__aenter__()
 
@@ -145,7 +150,7 @@ class World:
         return self.slack.warnings(user)
 
     async def answers(
-        self, channel: str, thread_ts: str, count: int, timeout: float = 15
+        self, channel: str, thread_ts: str, count: int, timeout: float = 30
     ) -> list[str]:
         """The bot's posts in a thread once there are that many and all is at rest; fails on more."""
         await eventually(
@@ -158,7 +163,7 @@ class World:
         assert len(posts) == count, posts
         return posts
 
-    async def at_rest(self, timeout: float = 15) -> None:
+    async def at_rest(self, timeout: float = 30) -> None:
         """Waits until no event is on its way, no session wants a worker, no delivery is open."""
         await self.slack.settle()
         await eventually(self._is_at_rest, timeout, "everything at rest")
@@ -190,6 +195,15 @@ class World:
             for block in event["content"]
             if block["type"] == "text" and not block["text"].startswith("<input ")
         ]
+
+
+@contextmanager
+def kept(port: int) -> Iterator[None]:
+    """Nobody listens on the port, and nobody else is given it, as one that is free might be."""
+    with socket.socket() as ours:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        ours.bind(("127.0.0.1", port))
+        yield
 
 
 def shown(message: Message | Ephemeral) -> str:

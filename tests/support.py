@@ -8,17 +8,22 @@ from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
+_TIMEOUT_SECONDS = 30.0  # only what fails takes so long; two busy processors take a third of it
 _POLL_SECONDS = 0.01
 _SLOWEST_POLL_SECONDS = 0.05  # what takes long may be seen a little later: looking costs, too
 
 
 @overload
 async def eventually(
-    predicate: Callable[[], Awaitable[T]], timeout: float = 10.0, says: str = ""
+    predicate: Callable[[], Awaitable[T]], timeout: float = _TIMEOUT_SECONDS, says: str = ""
 ) -> T: ...
 @overload
-async def eventually(predicate: Callable[[], T], timeout: float = 10.0, says: str = "") -> T: ...
-async def eventually(predicate: Callable[[], Any], timeout: float = 10.0, says: str = "") -> Any:
+async def eventually(
+    predicate: Callable[[], T], timeout: float = _TIMEOUT_SECONDS, says: str = ""
+) -> T: ...
+async def eventually(
+    predicate: Callable[[], Any], timeout: float = _TIMEOUT_SECONDS, says: str = ""
+) -> Any:
     """The first truthy value of `predicate`, sync or async; fails after `timeout` seconds.
 
     An AssertionError inside the predicate counts as "not yet" and is shown when time runs out.

@@ -21,7 +21,7 @@ _SCREENS: dict[Size, ViewportSize] = {
     "phone": {"width": 390, "height": 844},
 }
 _AGENT = "Threadline"
-PATIENCE_MS = 10_000
+PATIENCE_MS = 30_000
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ async def card(fleet: Fleet, asked: Message) -> str:
         buttons = fleet.here.buttons(asked.channel, asked.ts)
         return [ts for ts, name in buttons if name == label]
 
-    return (await eventually(found, 20, "a card"))[0]
+    return (await eventually(found, says="a card"))[0]
 
 
 async def press(fleet: Fleet, asked: Message, ts: str) -> Pressed:

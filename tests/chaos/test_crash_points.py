@@ -172,7 +172,7 @@ async def spoken(fleet: Fleet, process: Process, asked: Message) -> None:
     for _ in range(14):
         before = _length(fleet, asked)
         await words_come(fleet.here, 1)
-        await eventually(partial(_grown_or_dead, fleet, process, asked, before), 20)
+        await eventually(partial(_grown_or_dead, fleet, process, asked, before))
         if process.code is not None:
             break
     pace.set_rate(10_000)
@@ -280,7 +280,7 @@ async def stalled_at_slack(fleet: Fleet, method: str, text: str) -> tuple[Proces
     first = await fleet.serve()
     fleet.here.slack.fault("stall_after", method=method, seconds=60)
     asked = await ask(fleet, text)
-    await eventually(lambda: fleet.here.bot_posts(asked.channel, asked.ts), 20)
+    await eventually(lambda: fleet.here.bot_posts(asked.channel, asked.ts))
     return first, asked
 
 
@@ -310,7 +310,7 @@ async def killed_while_stopping(
 ) -> None:
     first = await fleet.serve(point=point)
     asked = await asking()
-    await eventually(until, 20)
+    await eventually(until)
     first.signal(signal.SIGTERM)
     await dead(first)
     fleet.here.runtime.release()

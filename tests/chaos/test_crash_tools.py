@@ -45,7 +45,7 @@ async def approve(fleet: Fleet, channel: str, thread_ts: str) -> None:
     def card() -> list[str]:
         return [ts for ts, label in here.buttons(channel, thread_ts) if label == "Approve"]
 
-    (ts,) = await eventually(card, 20, "a card")
+    (ts,) = await eventually(card, says="a card")
     await awaits_people(here)
     [pressed] = await here.click("ada", ts, "Approve")
     assert pressed.failure is None

@@ -126,7 +126,7 @@ async def test_killed_before_the_answer_of_a_send_that_the_history_is_late_to_sh
     late = here.runtime.fault("history_lag", events=10, times=2)
     await fleet.serve()
 
-    await eventually(lambda: late.hits == 2, 20)
+    await eventually(lambda: late.hits == 2)
     here.runtime.release()
     await one_answer(fleet, asked)
     assert here.runtime.requests("events.send") == 1
@@ -175,7 +175,7 @@ async def test_killed_again_and_again_at_every_step(fleet: Fleet):
     ]
     for step in reached:
         process = await fleet.serve()
-        await eventually(step, 20)
+        await eventually(step)
         await process.kill()
     await attempt_is_over(fleet)
     await fleet.serve()

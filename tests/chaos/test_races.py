@@ -248,7 +248,7 @@ async def test_accepted_in_one_process_and_answered_by_another(fleet: Fleet):
     await fleet.serve(roles=REST, THREADLINE_SWEEP_SECONDS="600")
     await two_listeners(fleet)
     asked = await fleet.here.slack.say("ada", fleet.here.slack.dm("ada"), "hello")
-    await fleet.here.answers(asked.channel, asked.ts, 1, timeout=10)
+    await fleet.here.answers(asked.channel, asked.ts, 1)
 
 
 async def test_with_every_notify_lost_the_sweep_finds_it(fleet: Fleet):
@@ -266,7 +266,7 @@ async def test_with_every_notify_lost_the_sweep_finds_it(fleet: Fleet):
     await fleet.serve(roles=INGRESS)
     await fleet.serve(roles=REST)
     asked = await fleet.here.slack.say("ada", fleet.here.slack.dm("ada"), "hello")
-    await fleet.here.answers(asked.channel, asked.ts, 1, timeout=10)
+    await fleet.here.answers(asked.channel, asked.ts, 1)
     assert await fleet.here.rows("SELECT FROM lost_notifications")
 
 
@@ -277,7 +277,7 @@ async def test_a_process_that_lost_its_listening_connection_listens_again(fleet:
     await fleet.here.rows("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid", before)
     await two_listeners(fleet, but=before)
     asked = await fleet.here.slack.say("ada", fleet.here.slack.dm("ada"), "hello")
-    await fleet.here.answers(asked.channel, asked.ts, 1, timeout=10)
+    await fleet.here.answers(asked.channel, asked.ts, 1)
     assert worker.code is None
 
 

@@ -30,7 +30,7 @@ async def test_a_thread_whose_process_died_at_the_end_does_not_go_on_working(
     first = await fleet.serve(point=Point(function, moment, count))
     here.runtime.hold()
     asked = await here.slack.say("ada", here.slack.dm("ada"), "hello")
-    await eventually(lambda: here.slack.shown_status(asked.channel, asked.ts) == "processing", 20)
+    await eventually(lambda: here.slack.shown_status(asked.channel, asked.ts) == "processing")
     here.slack.fault("error_before", method=STATUS, times=None)
     here.runtime.release()
     assert await first.ended(30) == -signal.SIGKILL
@@ -48,7 +48,7 @@ async def test_the_last_part_says_so_and_only_where_no_turn_goes_on(fleet: Fleet
     here = fleet.here
     await fleet.serve(roles=ROLES)
     asked = await here.slack.say("ada", here.slack.dm("ada"), "!long 24")
-    await eventually(lambda: here.rows("SELECT FROM slack_outbox WHERE lane = 'reply'"), 20)
+    await eventually(lambda: here.rows("SELECT FROM slack_outbox WHERE lane = 'reply'"))
     await eventually(lambda: here.slack.shown_status(asked.channel, asked.ts) == "active")
     before = len([c for c in here.slack.calls if c.method == STATUS])
     await fleet.serve(roles=frozenset({"delivery"}))

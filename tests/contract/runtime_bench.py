@@ -91,6 +91,7 @@ class Bench:
 def make_client(url: str, transport: str = "httpx2", **more: Any) -> AsyncAnthropic:
     if transport == "aiohttp":
         more["http_client"] = anthropic.DefaultAioHttpClient()
+    more.setdefault("timeout", 60.0)  # to connect too, for which it allows five seconds by itself
     return AsyncAnthropic(api_key="key", base_url=url, max_retries=0, **more)
 
 

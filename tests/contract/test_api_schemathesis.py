@@ -44,7 +44,7 @@ async def here(dsn: str) -> AsyncIterator[World]:
         yield made
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_500_cases(here: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     async with fuzzing.furnished(here, monkeypatch, 40) as (on, stock):
         config = fuzzing.configuration(on, stock, tmp_path, examples=2, whole=False)

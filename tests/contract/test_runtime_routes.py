@@ -372,6 +372,7 @@ async def test_events_that_may_not_be_sent(wrong):
         assert bench.runtime.received(session_id) == []
 
 
+@pytest.mark.timeout(180)  # 1,500 requests, one after the other
 async def test_limits_per_minute():
     async with open_bench(limits=True, pace=0) as bench:
         for _ in range(298):

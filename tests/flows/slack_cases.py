@@ -175,7 +175,7 @@ class Cases(dict[str, Case]):
 
     async def rest(self) -> None:
         """Every fault has struck, all is at rest, and no thread says that the agent works."""
-        await self.here.at_rest(15)
+        await self.here.at_rest()
         await eventually(lambda: all(map(_is_idle, self.values())), says="the ends")
         assert self.each(lambda case: case.left) == self.all_alike([])
 
@@ -186,9 +186,9 @@ class Cases(dict[str, Case]):
         for case in self.values():
             await case.ask(text)
         for method in (START, APPEND):
-            await eventually(partial(_speaking, self.here, len(self)), 15, "answers")
+            await eventually(partial(_speaking, self.here, len(self)), 40, "answers")
             pace.advance(1)
-            await eventually(partial(self.called, method), 15, method)
+            await eventually(partial(self.called, method), 40, method)
         pace.set_rate(10_000)
         await self.rest()
 

@@ -286,7 +286,7 @@ async def test_the_end_of_the_work_is_shown_though_slack_did_not_take_it_at_once
         here.runtime.release()
         await here.answers(asked.channel, asked.ts, 1)
         await eventually(lambda: [c for c in here.slack.calls if c.method == STATUS and c.fault])
-        await eventually(lambda: last_status(here) == ("active", 200), 15)
+        await eventually(lambda: last_status(here) == ("active", 200))
     assert here.slack.shown_status(asked.channel, asked.ts) == "active"
     at = [call.at for call in here.slack.calls if call.method == STATUS]
     assert at[2] - at[1] > (0.9 if kind == "ratelimit" else 0.0)

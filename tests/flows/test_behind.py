@@ -190,6 +190,7 @@ async def test_long_bodies_are_cut(here: World):
 async def test_of_a_real_runtime_the_same_is_shown_at_a_measured_pace(
     here: World, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(behind_module, "_READ_AGAIN_SECONDS", 3600.0)
     pool = await database.open_pool(here.dsn, size=2)
     budget = Budget(pool, api_key="local", base_url=here.runtime.url)
     client = Runtime(api_key="local", base_url=here.runtime.url, max_streams=1, budget=budget)
@@ -245,7 +246,7 @@ async def test_whatever_is_ordered_of_the_runtime_strikes_and_no_answer_is_lost_
         struck = has_struck(here, kind)
         assert await looked.order(kind)
         await here.slack.say("ada", "general", "and more", thread_ts=asked.ts)
-        await eventually(struck, 20, f"{kind} to strike")
+        await eventually(struck, 40, f"{kind} to strike")
         assert await looked.order("restore_runtime")
         assert here.runtime.state()["faults"] == []
         answers = await here.answers(asked.channel, asked.ts, 2, timeout=30)
@@ -256,7 +257,7 @@ async def test_whatever_is_ordered_of_the_runtime_strikes_and_no_answer_is_lost_
 
 def has_struck(here: World, kind: str) -> Callable[[], bool]:
     """Tells whether what is ordered now has happened to somebody."""
-    sends = here.runtime.requests("events.send")
+    sends, streams = (here.runtime.requests(f"events.{what}") for what in ("send", "stream"))
 
     def hit() -> bool:
         match kind:
@@ -264,9 +265,9 @@ def has_struck(here: World, kind: str) -> Callable[[], bool]:
                 return bool(here.runtime.held())
             case "lose_answer":
                 return here.runtime.requests("events.send") > sends
-            case "cut_runtime":
-                (session,) = here.runtime.sessions()
-                return session["status"] == "running" and here.runtime.streams() == 0 and all_hit()
+            case "cut_runtime":  # without a stream is a moment that may pass between two looks
+                opened = here.runtime.requests("events.stream") > streams
+                return (opened or here.runtime.streams() == 0) and all_hit()
             case _:
                 return all_hit()
 
@@ -317,11 +318,12 @@ async def holder(looked: Behind, asked: Message) -> int:
     return int(owner.rpartition(":")[2]) if owner else 0
 
 
+@pytest.mark.timeout(180)  # two processes start, one after the other
 async def test_the_answer_of_a_killed_worker_comes_once_from_the_next(here: World, tmp_path: Path):
     async with apart(here, tmp_path) as replicas, looking(here, replicas=replicas) as looked:
         first = replicas.pid
         asked = await here.slack.say("ada", "general", "@threadline !slow 6")
-        await eventually(lambda: here.bot_posts(asked.channel, asked.ts), 15, "the answer to grow")
+        await eventually(lambda: here.bot_posts(asked.channel, asked.ts), 40, "the answer to grow")
         assert await holder(looked, asked) == first
         says = await looked.order("kill_worker")
         second = replicas.pid
@@ -330,7 +332,7 @@ async def test_the_answer_of_a_killed_worker_comes_once_from_the_next(here: Worl
         async def taken_over() -> bool:
             return await holder(looked, asked) == second
 
-        await eventually(taken_over, 30, "the next process to hold the session")
+        await eventually(taken_over, 60, "the next process to hold the session")
         (answer,) = await here.answers(asked.channel, asked.ts, 1, timeout=30)
         assert "sentence 12" in answer
         shown = (await seen(looked, asked))["replicas"]
@@ -356,7 +358,7 @@ async def test_the_worker_is_told_its_secrets_where_nobody_else_can_read_them(
         files = [Path(f"/proc/{replicas.pid}/{name}") for name in ("cmdline", "environ")]
         if not files[0].exists():
             pytest.skip("this system does not show other processes' arguments in /proc")
-        await eventually(lambda: replicas.rows()[-1]["state"] == "working", 30, "a worker")
+        await eventually(lambda: replicas.rows()[-1]["state"] == "working", 60, "a worker")
         open_to_others = b"\0".join(file.read_bytes() for file in files)
     assert b"bot.understudy" in open_to_others
     for name, value in secrets.items():

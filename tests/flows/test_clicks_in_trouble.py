@@ -106,7 +106,7 @@ async def test_a_stalled_database_is_told_within_slacks_three_seconds():
                     assert time.monotonic() - started < 3
                     assert (pressed.status, pressed.failure) == (200, None)
                     await at.told("ada", words(Trouble.NOT_TAKEN))
-                await eventually(lambda: decided_by(at, row.id, card.ts), 20)
+                await eventually(lambda: decided_by(at, row.id, card.ts))
 
 
 async def decided_by(at: Asking, row_id: object, ts: str) -> bool:
@@ -168,7 +168,7 @@ async def test_an_update_is_made_again_until_slack_takes_it(at: Asking):
     at.here.slack.fault("error_before", method="chat.update", status=503)
     await at.press("ada", card, "approval.allow")
     await at.shows(card, "Approved by <@U0ADA>")
-    await eventually(lambda: ended(at), 20)
+    await eventually(lambda: ended(at))
 
 
 async def test_a_card_that_is_gone_keeps_nobody_from_deciding(at: Asking):

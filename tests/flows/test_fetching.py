@@ -24,6 +24,8 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PNG = b"\x89PNG\r\n\x1a\n and more"
 PAGE = b"<!DOCTYPE html><title>Sign in</title>"
+# Only where time is the matter may it be short: a machine can be slower than that.
+CALM = Pace(connect=10.0, silence=10.0, whole=30.0)
 QUICK = Pace(connect=1.0, silence=0.3, whole=1.0)
 
 
@@ -78,7 +80,15 @@ async def side(dsn: str, slack_com: Host) -> AsyncIterator[Side]:
 
 @pytest.fixture
 async def fetch(side: Side, slack_com: Host) -> AsyncIterator[Callable[..., Awaitable[bytes]]]:
-    async with Fetching(side.slack, side.budgets, f"{slack_com.url}/api/", QUICK) as door:
+    async with fetching(side, slack_com, CALM) as made:
+        yield made
+
+
+@asynccontextmanager
+async def fetching(
+    side: Side, slack_com: Host, pace: Pace
+) -> AsyncIterator[Callable[..., Awaitable[bytes]]]:
+    async with Fetching(side.slack, side.budgets, f"{slack_com.url}/api/", pace) as door:
 
         async def whole(url: str | None, **file: Any) -> bytes:
             named = {"id": "F1", "name": "a.png", "mimetype": "image/png", "url": url} | file
@@ -237,7 +247,7 @@ async def test_a_file_that_is_shorter_than_declared_is_no_file(slack_com: Host, 
 
 
 @pytest.mark.parametrize("every", [0.05, 5.0], ids=["drip", "silence"])
-async def test_a_slow_stream_is_left(slack_com: Host, fetch: Fetch, every: float):
+async def test_a_slow_stream_is_left(slack_com: Host, side: Side, every: float):
     async def slow(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -246,18 +256,19 @@ async def test_a_slow_stream_is_left(slack_com: Host, fetch: Fetch, every: float
             await asyncio.sleep(every)
         return response
 
-    await away(fetch(slack_com.at("/F1", slow)))
+    async with fetching(side, slack_com, QUICK) as fetch:
+        await away(fetch(slack_com.at("/F1", slow)))
 
 
 async def test_what_takes_the_chunks_may_take_its_time(slack_com: Host, side: Side):
     url = slack_com.at("/F1", sending(PNG * 9_000))
-    pace = Pace(connect=1.0, silence=0.2, whole=0.2)
+    pace = Pace(connect=1.0, silence=1.0, whole=1.0)
     async with Fetching(side.slack, side.budgets, f"{slack_com.url}/api/", pace) as door:
         got = b""
         async with door.open_file(side.install_id, {"id": "F1", "url": url}) as opened:
             async for chunk in opened.chunks:
                 got += chunk
-                await asyncio.sleep(0.1)  # the others' time, which is the matter here
+                await asyncio.sleep(0.5)  # the others' time, which is the matter here
     assert got == PNG * 9_000
 
 
@@ -400,7 +411,7 @@ async def test_slack_is_asked_about_a_file_that_it_held_back(
     slack_com.at("/api/files.info", info(name="b.png", mimetype="image/png", url_private=url))
     file = {"id": "F1", "name": None, "url": "http://127.0.0.1:1/old"} | held_back
     async with (
-        Fetching(side.slack, side.budgets, f"{slack_com.url}/api/", QUICK) as door,
+        Fetching(side.slack, side.budgets, f"{slack_com.url}/api/", CALM) as door,
         door.open_file(side.install_id, file) as opened,
     ):
         assert opened.name == "b.png"

@@ -76,7 +76,7 @@ async def quiet(here: World) -> None:
 
 async def shows(here: World, asked: Message, count: int) -> Shown:
     """The bot's messages, once there are so many and nothing more is to come."""
-    await eventually(lambda: len(seen(here, asked)) >= count, 20, f"{count} messages")
+    await eventually(lambda: len(seen(here, asked)) >= count, 40, f"{count} messages")
     await quiet(here)
     return seen(here, asked)
 
@@ -183,7 +183,7 @@ async def test_nothing_is_offered_while_the_next_turn_is_under_way(here: World):
         await eventually(lambda: here.runtime.requests(LOOKS) == 1, says="the first look")
         here.runtime.hold()
         await ask(here, "!write b.txt 10", asked)
-        await eventually(lambda: here.runtime.held, says="a turn under way")
+        await eventually(here.runtime.held, says="a turn under way")
         await here.connection.execute("UPDATE output_looks SET due_at = now()")
         await eventually(lambda: _put_off(here), says="a look that is put off")
         assert files_in(here, asked) == []

@@ -133,7 +133,7 @@ async def test_the_200_waits_for_no_page(at: Asking):
     """While Slack takes its time over one page, events and clicks are answered."""
     row = await at.approval()
     card = await at.card(row)
-    at.here.slack.fault("stall_before", method="views.publish", times=1, seconds=2)
+    at.here.slack.fault("stall_before", method="views.publish", times=1, seconds=4)
     before = len(at.here.slack.calls)
     await at.here.slack.open_home("ada")
     await eventually(lambda: any(c.method == "auth.test" for c in at.here.slack.calls[before:]))

@@ -7,7 +7,7 @@ import pytest
 
 from bot.local.faults import ApiFault
 from bot.local.model import Message
-from router.turns.worker import Wakes
+from router.turns.worker import Wakes, Worker
 from tests.flows.streams import ask, messages, quicken, said, streaming, words_come
 from tests.harness import TIMING, World
 from tests.support import eventually
@@ -117,6 +117,8 @@ async def test_a_stop_that_another_process_accepts_is_sent_within_a_second(
 ):
     if hint == "lost":  # then the once-a-second look at what is held finds it
         monkeypatch.setattr(Wakes, "tell", lambda *_: None)
+    else:  # and nothing but the hint does
+        monkeypatch.setattr(Worker, "_read_wakes", _nothing)
     deaf = replace(TIMING, quiet=60.0)  # and no look at the runtime's history finds it
     async with here.app(roles=WORKER, timing=deaf), here.app(roles=INGRESS):
         asked = await ask(here, "!slow 60")
@@ -128,7 +130,11 @@ async def test_a_stop_that_another_process_accepts_is_sent_within_a_second(
         " FROM session_inputs WHERE kind = 'interrupt'"
     )
     assert row["state"] == "done"
-    assert row["seconds"] < (1.5 if hint == "lost" else 0.5)
+    assert row["seconds"] < 4  # a second and the time of a busy machine; nothing else comes sooner
+
+
+async def _nothing(_: Worker) -> None:
+    pass
 
 
 async def test_a_stop_after_the_end_does_nothing_wherever_it_is_accepted(here: World):

@@ -198,7 +198,7 @@ async def test_a_message_that_is_thrown_away_time_after_time_is_refused_at_last(
     here: World, monkeypatch: pytest.MonkeyPatch
 ):
     """Each time a turn from elsewhere breaks off before it; it is sent three times in all."""
-    monkeypatch.setattr(finishing, "_AFTER_FLUSH_SECONDS", 0.5)
+    monkeypatch.setattr(finishing, "_AFTER_FLUSH_SECONDS", 600.0)  # until it is behind a turn again
     async with here.app(timing=QUICK), console(here) as elsewhere:
         first = await ask(here)
         await here.answers(first.channel, first.ts, 1)
@@ -210,6 +210,8 @@ async def test_a_message_that_is_thrown_away_time_after_time_is_refused_at_last(
             await eventually(here.runtime.held)
             if times == 1:
                 await here.slack.say("ada", first.channel, "keep me", thread_ts=first.ts)
+            else:
+                await here.connection.execute("UPDATE agent_sessions SET ready_at = now()")
             await eventually(partial(sent_so_often, here, "keep me", times))
             here.runtime.release()
             await eventually(partial(ended, here, 1 + times))

@@ -65,7 +65,7 @@ async def test_a_paused_agent_says_so_once_and_answers_when_it_is_resumed(here: 
             lambda: here.bot_posts(asked.channel, asked.ts) == [notices.words(Trouble.PAUSED)]
         )
         await here.slack.say("ada", asked.channel, "two", thread_ts=asked.ts)
-        await eventually(lambda: here.slack.deliveries[-1].status == 200)
+        await here.slack.settle()
         claims = (await here.session())["lease_epoch"]
         await eventually(lambda: claimed_since(here, claims))
         await here.connection.execute("UPDATE deployed_agents SET status = 'active'")

@@ -63,7 +63,7 @@ async def test_forty_answers_at_once_in_one_workspace(limited: World):
         limited.runtime.hold()
         places = channels(limited, 8)
         asked = [await ask(limited, "!slow 3", places[n % 8]) for n in range(40)]
-        await eventually(lambda: len(limited.runtime.held()) == 40, 20)
+        await eventually(lambda: len(limited.runtime.held()) == 40, 40)
         limited.runtime.release()
         await eventually(lambda: calls(limited)[POST] + calls(limited)[UPDATE] >= 40, 40)
         for one in asked:
@@ -102,7 +102,7 @@ async def test_three_processes_without_a_stream_to_give_post_and_edit_within_the
         limited.runtime.hold()
         places = channels(limited, 8)
         asked = [await ask(limited, "!slow 6", places[n % 8]) for n in range(24)]
-        await eventually(lambda: len(limited.runtime.held()) == 24, 20)
+        await eventually(lambda: len(limited.runtime.held()) == 24, 40)
         limited.runtime.release()
         for one in asked:
             await answered(limited, one, SLOW, 60)
@@ -189,7 +189,7 @@ async def test_after_a_429_no_reaction_is_tried_before_slack_allows_it(here: Wor
     async with here.app():
         here.runtime.hold()
         asked = [await waiting(here, here.slack.add_channel(f"team-{n}", ["ada"])) for n in "abc"]
-        await eventually(lambda: calls(here)[ADD] == 4, 20)
+        await eventually(lambda: calls(here)[ADD] == 4)
         here.runtime.release()
         for one in asked:
             await here.answers(one.channel, str(one.thread_ts), 2)

@@ -112,3 +112,23 @@ async def test_whoever_stops_does_not_wait_for_the_database(
             await eventually(lambda: len(cuts) > 2)
     assert calls(here)[POST] == 1
     assert (await here.row("SELECT state FROM slack_outbox"))["state"] == "sending"
+
+
+async def test_whoever_stops_does_so_in_peace_though_a_status_finds_no_database(
+    here: World, line: Line, monkeypatch: pytest.MonkeyPatch
+):
+    async with here.app(roles=frozenset({"ingress", "worker"})):
+        here.runtime.hold()
+        asked = await ask(here, "hello")
+        await eventually(lambda: here.slack.shown_status(asked.channel, asked.ts) == "processing")
+        await eventually(here.runtime.held)
+        cuts = cut_at(monkeypatch, line, "take", budgets, times=10_000)
+        here.runtime.release()
+        await eventually(lambda: cuts, says="a status that finds no database")
+        await eventually(lambda: is_over(here), says="the turn's end")
+    # nor was it shown without a permit
+    assert here.slack.shown_status(asked.channel, asked.ts) == "processing"
+
+
+async def is_over(here: World) -> bool:
+    return [turn["state"] for turn in await here.turns()] == ["completed"]

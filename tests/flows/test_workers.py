@@ -58,7 +58,7 @@ async def test_a_bug_in_one_turn_fails_that_turn_visibly_and_no_other(here: Worl
             assert await here.answers(good.channel, good.ts, 1) == ['You said: "good"']
             await here.answers(bad.channel, bad.ts, 1)
             (post,) = here.shown(bad.channel, bad.ts)
-            assert here.slack.shown_status(bad.channel, bad.ts) == "active"
+            await eventually(lambda: here.slack.shown_status(bad.channel, bad.ts) == "active")
             await here.slack.say("ada", bad.channel, "again", thread_ts=bad.ts)
             assert (await here.answers(bad.channel, bad.ts, 2))[1] == 'You said: "again"'
     sentence, _, reference = post.partition("\nReference: ")

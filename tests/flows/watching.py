@@ -273,11 +273,11 @@ async def reading(
 
 async def everything(here: Stage, *readers: Reader) -> None:
     """Waits until each of them has all that the runtime has processed, once each."""
-    await eventually(here.rests, 20)
+    await eventually(here.rests, 40)
     for reader in readers:
         await eventually(
             lambda reader=reader: reader.processed() >= here.processed(),  # type: ignore[misc]  # mypy takes it for object
-            20,
+            40,
             f"all events, lacking {here.processed() - reader.processed()}",
         )
         assert reader.processed() == here.processed()
