@@ -57,30 +57,31 @@ async def take_in(
 
 
 def _words(arrival: Arrival, now: datetime) -> Words:
+    begins = arrival.addressed and not _may_be_below_a_card(arrival, now)
     return Words(
-        slack_conversation_key=arrival.conversation_key,
+        key=arrival.conversation_key,
         addressed=arrival.addressed,
-        begins=arrival.addressed and not _may_be_below_a_card(arrival, now),
-        ts=arrival.ts,
-        api_app_id=arrival.api_app_id,
-        install_id=arrival.install_id,
-        team_id=arrival.team_id,
-        channel_id=arrival.channel_id,
-        root_ts=arrival.root_ts,
-        session_id=new_id(),
+        begins=begins,
+        ts=str(arrival.ts),
+        app=arrival.api_app_id,
+        install=str(arrival.install_id),
+        team=arrival.team_id,
+        channel=arrival.channel_id,
+        root=arrival.root_ts,
+        session=str(new_id()) if begins else None,
         title=title_of(arrival.text, _TITLE),
-        created_by=arrival.user_id,
-        input_id=new_id(),
+        maker=arrival.user_id,
+        input=str(new_id()),
         body=arrival.body,
         dedupe_key=arrival.dedupe_key,
         client_key=arrival.client_key,
-        slack_event_id=arrival.slack_event_id,
+        event=arrival.slack_event_id,
     )
 
 
 def _may_be_below_a_card(arrival: Arrival, now: datetime) -> bool:
     """True where a young thread is joined whose root may be a question's card (`routing.follow`)."""
-    return arrival.root_is_young(now) and arrival.ts > Decimal(arrival.root_ts)
+    return arrival.ts > Decimal(arrival.root_ts) and arrival.root_is_young(now)
 
 
 def _outcome(arrival: Arrival, taken: Taken, now: datetime) -> Outcome | None:

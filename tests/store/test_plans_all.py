@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from store import database
+from store.arrivals import Words
 from store.database import Connection
 from store.ids import new_id
 from tests.store.grown import BIG
@@ -133,6 +134,8 @@ _PLAIN: dict[str, Any] = {
 def _value(sample: dict[str, Any], kind: str, said: str) -> Any:
     if kind.endswith("[]"):
         return [_value(sample, kind.removesuffix("[]"), said)]
+    if kind == "json":
+        return json.dumps([_words_in(sample)])
     if kind == "uuid":
         return next((sample[which] for word, which in _IDS.items() if word in said), new_id())
     if kind == "text":
@@ -140,6 +143,28 @@ def _value(sample: dict[str, Any], kind: str, said: str) -> Any:
         fixed = (value for word, value in _WORDS.items() if word in said)
         return next(of_sample, next(fixed, "x"))
     return _PLAIN[kind]
+
+
+def _words_in(sample: dict[str, Any]) -> Words:
+    return Words(
+        key=sample["conversation"],
+        addressed=True,
+        begins=True,
+        ts="9000000000",
+        app="A1",
+        install=str(sample["install"]),
+        team=None,
+        channel="C1",
+        root=sample["root"],
+        session=str(new_id()),
+        title="x",
+        maker="U1",
+        input=str(new_id()),
+        body={},
+        dedupe_key=sample["dedupe_key"],
+        client_key=sample["client_key"],
+        event=None,
+    )
 
 
 @pytest.fixture
