@@ -2,10 +2,10 @@
 
 The runtime has no event for a file, and lists one only a second to three after the idle (facts of
 platform.claude.com/docs/en/managed-agents/files: /mnt/session/outputs, GET /v1/files?scope_id=…). So a
-session is looked at only where its turn called a tool that may have left a file (`Ended.wrote`): soon
-after the end, some seconds later, and once more behind the next turn, whatever that did. A session
-that calls no such tool costs nothing. A file that shows later than two looks is offered behind the next
-turn at the latest, or not before the next call of such a tool.
+session is looked at only where its turn called a tool that may have left a file (`Ended.wrote`), or
+failed before that was read: soon after the end, some seconds later, and once more behind the next turn,
+whatever that did. A session that calls no such tool costs nothing. A file that shows later than two
+looks is offered behind the next turn at the latest, or not before the next call of such a tool.
 
 The order of writes; a process may die between any two:
 

@@ -4,6 +4,7 @@ from uuid import UUID
 
 import structlog
 
+from router import outputs
 from router.clock import Backoff
 from router.errors import RuntimeFailure, RuntimeGone, RuntimeRefused
 from router.notices import Trouble, about
@@ -60,6 +61,8 @@ async def fail(
             await turns.end(append.connection, held.lease, turn.id, "failed", str(trouble), "")
             await usage.add(append.connection, held, turn.id, None)
             await asking.close_all(append, turn.id, "the turn failed", {})
+            soon = engine.timing.outputs[0]  # nobody has read its events: it may have written files
+            await outputs.expect(append.connection, held.lease, turn.id, soon, wrote=True)
         await inputs.refuse(append.connection, held.lease, ids)
         await sessions.turn_ended(append.connection, held.lease, None, None)
         told = about(trouble, key)

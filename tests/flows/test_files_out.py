@@ -12,6 +12,7 @@ from yarl import URL
 
 from bot import uploading
 from bot.app import ROLES
+from bot.conversation import SlackConversation
 from bot.local.model import Message
 from bot.local.tickets import Tickets
 from router.clock import Backoff
@@ -173,6 +174,21 @@ async def test_a_look_that_fails_is_made_again(here: World, monkeypatch: pytest.
         asked = await ask(here, "!write a.txt 10")
         await shows(here, asked, 2)
     assert files_in(here, asked) == ["a.txt"]
+
+
+async def test_what_a_turn_wrote_that_then_failed_is_offered(
+    here: World, monkeypatch: pytest.MonkeyPatch
+):
+    def parts(*_: object, **__: object) -> list[str]:
+        raise ZeroDivisionError("a bug, for one text")
+
+    async with here.app():
+        with monkeypatch.context() as broken:
+            broken.setattr(SlackConversation, "parts", parts)
+            asked = await ask(here, "!write a.txt 10")
+            await eventually(lambda: seen(here, asked), says="that it failed")
+        assert await shows(here, asked, 2) == [words(Trouble.FAILED), ("a.txt", "A line of ")]
+    assert [t["state"] for t in await here.turns()] == ["failed"]
 
 
 async def test_nothing_is_offered_while_the_next_turn_is_under_way(here: World):
