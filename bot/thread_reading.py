@@ -10,7 +10,7 @@ most: an app that Slack grants one a minute gets what that shows, and says so.
 
 import asyncio
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ import structlog
 from bot.budget import Budgets
 from bot.incoming import InstallIdentity
 from bot.install import InstallBook
-from bot.mrkdwn import clean, decode
+from bot.mrkdwn import clean, decode, mentions
 from bot.naming import Names, ids_in, named, spelt_in, with_names
 from bot.outcome import TROUBLE, SlackLimited
 from bot.remembering import Remembered
@@ -45,6 +45,7 @@ _TICK = 0.000001
 _AROUND = 15  # where one is asked for: a thread's root may come along, and count
 _LINKS = 5
 _ADDRESS_SECONDS = 3600.0
+_ON_ITS_WAY_SECONDS = 120.0  # Slack sends an event again at once, and after a minute
 _REPLIES, _HISTORY = "conversations.replies", "conversations.history"
 _SPOKEN = frozenset({None, "bot_message", "file_share", "me_message", "thread_broadcast"})
 _LINK = re.compile(
@@ -93,7 +94,7 @@ class ThreadReading:
                 await self._read(thread, before_ts, seen)
         except _TROUBLE as error:
             _log.info("thread.not_read", error=f"{type(error).__name__}: {error}")
-        return await self._record(thread.install_id, seen)
+        return await self._record(thread, seen)
 
     async def _read(self, thread: Thread, before_ts: str, seen: _Seen) -> None:
         first, more = await self._page(thread, latest=before_ts)
@@ -160,8 +161,8 @@ class ThreadReading:
         cursor = (answer.get("response_metadata") or {}).get("next_cursor")
         return found, str(cursor or "")
 
-    async def _record(self, install_id: UUID, seen: _Seen) -> Record:
-        install = await self._install(install_id)
+    async def _record(self, thread: Thread, seen: _Seen) -> Record:
+        install = await self._install(thread.install_id)
         if install is None:
             return Record(failed=True)
         newest = [seen.messages[ts] for ts in sorted(seen.messages, key=float)]
@@ -169,7 +170,12 @@ class ThreadReading:
         cut, kept = max(0, len(kept) - MESSAGES), kept[-MESSAGES:]
         root = seen.root if seen.root and is_said(seen.root) else None
         root = None if root and _is_ours(root, install) else root
-        said = await self._said(install_id, [*([root] if root else []), *kept])
+        quoted = [*([root] if root else []), *kept]
+        coming = _coming(thread, install, [*quoted, *newest])
+        said = [
+            replace(one, comes=one.ts in coming)
+            for one in await self._said(thread.install_id, quoted)
+        ]
         return Record(
             root=said.pop(0) if root else None,
             messages=tuple(said),
@@ -285,6 +291,23 @@ def _is_ours(message: _Message, install: InstallIdentity) -> bool:
 def is_bots(message: dict[str, Any]) -> bool:
     """Whether a bot said it."""
     return bool(message.get("bot_id") or message.get("bot_profile"))
+
+
+def _coming(thread: Thread, install: InstallIdentity, messages: list[_Message]) -> set[str]:
+    """The messages to us, by ts, whose events may still be on their way behind that of a later one.
+
+    What we have said something after has come: if it is no input, it is not going to be one.
+    """
+    since = clock.now().timestamp() - _ON_ITS_WAY_SECONDS
+    since = max([since, *(float(m["ts"]) for m in messages if _is_ours(m, install))])
+    direct = thread.channel_id.startswith("D")
+    return {
+        str(m["ts"])
+        for m in messages
+        if float(m["ts"]) > since
+        and not is_bots(m)
+        and (direct or mentions(str(m.get("text") or ""), install.bot_user_id))
+    }
 
 
 def _as_said(message: _Message, names: dict[str, str]) -> Said:

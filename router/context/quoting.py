@@ -31,6 +31,7 @@ _NOT_READ = (
     "[This thread has earlier messages that could not be read from Slack now:"
     " ask for what you need of them.]"
 )
+_TO_COME = "[It is addressed to you: once it is taken in, it comes as a message of its own.]"
 _NOT_REACHED = "[Later messages up to the one that follows could not be read from Slack now.]"
 _LINKED_HEAD = f"[Messages that the links lead to. {IS_DATA}]"
 _LINKED_END = "[End of the linked messages.]"
@@ -38,7 +39,10 @@ _LINKED_END = "[End of the linked messages.]"
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A message as it reads now; `files` are the names of what came with it."""
+    """A message as it reads now; `files` are the names of what came with it.
+
+    `comes`: it is on its way to the agent by itself, and is only named here.
+    """
 
     ts: str
     author: str
@@ -46,6 +50,7 @@ class Said:
     bot: bool = False
     edited: bool = False
     files: tuple[str, ...] = ()
+    comes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,8 @@ def _message(said: Said, most: int) -> str:
     marks = [word for word, is_so in (("bot", said.bot), ("edited", said.edited)) if is_so]
     noted = f" ({', '.join(marks)})" if marks else ""
     head = f"[{at}] {_name(said.author, _NAME)}{noted}:"
+    if said.comes:
+        return f"{head}\n{_TO_COME}"
     files = [_file(name) for name in said.files[:_FILES]]
     if (more := len(said.files) - len(files)) > 0:
         files.append(f"[and {more} more files]")

@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
+from bot import thread_reading
+from bot.budget import Budgets
 from bot.local.model import Message
+from store import database
 from tests.harness import World
 
 REPLIES = "conversations.replies"
@@ -102,6 +105,58 @@ async def test_where_slack_gives_nothing_the_agent_is_told_so(here: World):
             "[This thread has earlier messages that could not be read from Slack"
         )
     assert here.sent_texts()[1] == "help"
+
+
+async def test_where_we_may_not_ask_in_time_the_agent_is_told_so(
+    here: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(thread_reading, "_SECONDS", 0.5)
+    async with here.app():
+        root = await here.slack.say("ada", "general", "The build is red", deliver=False)
+        install = await here.row("SELECT id FROM oauth_installs")
+        pool = await database.open_pool(here.dsn, size=1)
+        await Budgets(pool).empty(install["id"], REPLIES, 60.0)
+        await pool.close()
+        await call(here, root)
+        (said,) = lines(here)
+        assert said.startswith(
+            "[This thread has earlier messages that could not be read from Slack"
+        )
+        assert asked(here, REPLIES) == 0
+    assert here.sent_texts()[1] == "help"
+
+
+async def test_a_message_that_comes_behind_a_later_one_is_told_once(here: World):
+    """Its event was late: Slack shows it, and it is named, but its words are to come."""
+    async with here.app():
+        root = await here.slack.say("ada", "general", "The build is red", deliver=False)
+        late = await reply(here, root, "@threadline which build?")
+        await reply(here, root, "number 7, says @ada")
+        await call(here, root)
+        assert lines(here)[3:] == [
+            "grace (U0GRACE):",
+            "[It is addressed to you: once it is taken in, it comes as a message of its own.]",
+            "grace (U0GRACE):",
+            "> number 7, says @ada",
+            "[End of the earlier messages.]",
+        ]
+        await here.slack.redeliver(late.ts)
+        await here.answers(root.channel, root.ts, 2)
+    assert here.sent_texts()[1:] == ["help", "which build?"]
+
+
+async def test_what_was_said_to_us_and_turned_away_is_quoted_with_the_rest(here: World):
+    """Nobody answered then: we said so below it, and it will not come again."""
+    async with here.app():
+        root = await here.slack.say("ada", "general", "The build is red", deliver=False)
+        await here.connection.execute("UPDATE oauth_installs SET default_agent_id = NULL")
+        await reply(here, root, "@threadline which build?", deliver=True)
+        await here.answers(root.channel, root.ts, 1)
+        await here.connection.execute(
+            "UPDATE oauth_installs SET default_agent_id = $1", here.agent_id
+        )
+        await call(here, root, count=2)
+    assert "> @threadline which build?" in lines(here)
 
 
 async def test_a_thread_that_begins_with_the_call_has_nothing_before_it(here: World):
