@@ -144,9 +144,14 @@ def _changed(body: Json, event: Json, install: InstallIdentity) -> SlackEvent | 
         return Ignored("own_update") if machine is _OWN_MESSAGE else machine
     if not isinstance(message.get("edited"), dict) or not message["edited"]:
         return Ignored("not_an_edit")
-    if previous and message.get("text") == previous.get("text"):
+    if previous and _says(message) == _says(previous):
         return Ignored("same_text")
     return _judge(body, event, post, install)
+
+
+def _says(post: Json) -> tuple[object, set[str]]:
+    """The words of a message, and which files come with them."""
+    return post.get("text"), {file.id for file in _files(post)}
 
 
 def _deleted(body: Json, event: Json, install: InstallIdentity) -> SlackEvent | Ignored:

@@ -445,6 +445,7 @@ def _new_inputs(
         replace(
             message,
             kind="correction",
+            body=arrival.body | {"files": revisions.added(arrival, known)},
             order_key=max(arrival.revision, arrival.ts),  # edits are timed in whole seconds
             dedupe_key=f"{arrival.dedupe_key}#{arrival.revision}",
             client_key=None,

@@ -33,14 +33,20 @@ def makes_none(arrival: Arrival) -> bool:
 
 
 def is_correction(arrival: Arrival, mine: Known) -> bool:
-    """True for other words than those that the agent has got."""
+    """True for other words than those that the agent has got, or for files beside them."""
     return (
         _is_news(arrival, mine)
         and not arrival.deleted
         and not arrival.empty
         and mine.state in ("sending", "sent", "done")
-        and mine.text != arrival.text
+        and (mine.text != arrival.text or bool(added(arrival, mine)))
     )
+
+
+def added(arrival: Arrival, mine: Known) -> list[dict[str, Any]]:
+    """The files that the message did not have before: an edit shows all the others again."""
+    known = mine.files
+    return [] if known is None else [f for f in arrival.files if str(f.get("id")) not in known]
 
 
 async def revise(
@@ -55,10 +61,11 @@ async def revise(
         return mine.state == "queued"
     if not _is_news(arrival, mine):
         return False
-    if mine.state == "queued" and mine.text != arrival.text:
+    files = [str(f.get("id")) for f in arrival.files]
+    if mine.state == "queued" and (mine.text, mine.files) != (arrival.text, files):
         await inputs.replace(connection, mine, body, arrival.revision)
         return True
-    await inputs.note_revision(connection, mine, arrival.revision, arrival.text)
+    await inputs.note_revision(connection, mine, arrival.revision, arrival.text, files)
     return False
 
 

@@ -37,7 +37,8 @@ class NewInput:
 class Known:
     """What is known of a message when another event of it comes.
 
-    `text` is the newest one seen; None where it was cleared, so that no text is the same.
+    `text` is the newest one seen; None where it was cleared, so that no text is the same. `files`
+    are the ids of those that came with it last; None where that is not known any more.
     """
 
     id: UUID
@@ -48,17 +49,20 @@ class Known:
     revision: Decimal
     deleted: bool
     text: str | None
+    files: list[str] | None
 
 
 # side by side: $1 agents, $2 dedupe keys, $3 client keys
 _KNOWN = """
 SELECT i.id, i.deployed_agent_id, i.dedupe_key, i.client_key, i.state, i.revision, i.deleted,
-       COALESCE(i.body->>'newest_text', i.body->>'text') AS text
+       COALESCE(i.body->>'newest_text', i.body->>'text') AS text,
+       COALESCE(i.body->'newest_files', jsonb_path_query_array(i.body->'files', '$[*].id')) AS files
 FROM unnest($1::uuid[], $2::text[], $3::text[]) AS w (agent, dedupe_key, client_key)
 JOIN session_inputs i ON i.deployed_agent_id = w.agent AND i.dedupe_key = w.dedupe_key
 UNION ALL
 SELECT i.id, i.deployed_agent_id, i.dedupe_key, i.client_key, i.state, i.revision, i.deleted,
-       COALESCE(i.body->>'newest_text', i.body->>'text') AS text
+       COALESCE(i.body->>'newest_text', i.body->>'text') AS text,
+       COALESCE(i.body->'newest_files', jsonb_path_query_array(i.body->'files', '$[*].id')) AS files
 FROM unnest($1::uuid[], $2::text[], $3::text[]) AS w (agent, dedupe_key, client_key)
 JOIN session_inputs i ON i.deployed_agent_id = w.agent AND i.client_key = w.client_key
                      AND i.dedupe_key <> w.dedupe_key
@@ -132,23 +136,24 @@ async def replace(
     )
 
 
-# $1 agent, $2 input, $3 revision, $4 text
+# $1 agent, $2 input, $3 revision, $4 text, $5 files
 _NOTE_REVISION = """
 UPDATE session_inputs
-SET revision = $3, body = body || jsonb_build_object('newest_text', $4::text)
+SET revision = $3,
+    body = body || jsonb_build_object('newest_text', $4::text, 'newest_files', $5::text[])
 WHERE deployed_agent_id = $1 AND id = $2 AND revision < $3
 """
 
 
 async def note_revision(
-    connection: Connection, known_input: Known, revision: Decimal, text: str
+    connection: Connection, known_input: Known, revision: Decimal, text: str, files: list[str]
 ) -> None:
-    """Notes which revision was seen, and its text: twin events change nothing, a way back does.
+    """Notes which revision was seen, and what it says: twin events change nothing, a way back does.
 
     A body that was cleared is null and stays so.
     """
     await connection.execute(
-        _NOTE_REVISION, known_input.deployed_agent_id, known_input.id, revision, text
+        _NOTE_REVISION, known_input.deployed_agent_id, known_input.id, revision, text, files
     )
 
 

@@ -65,25 +65,24 @@ class Carrier:
 
 
 async def prepare(carrier: Carrier, item: Input, runtime_session: str) -> list[InputFile]:
-    """The files of a message, each ready or refused, in their order.
+    """The files of a message, or those that an edit has added, each ready or refused, in their order.
 
-    An edit shows the files of the message again, which were brought along with it: none are its own.
     Raises RuntimeFailure where the runtime is in the way, with everything that was done kept.
     """
     named: list[dict[str, Any]] = item.body.get("files") or []
-    if item.kind != "message" or not named:
+    if not named:
         return []
     new = [_new(place, file) for place, file in enumerate(named)]
     async with carrier.writing(progress=False) as connection:
         await input_files.begin(connection, carrier.lease, item.id, new)
     sources = {n.slack_file_id: file for n, file in zip(new, named, strict=True)}
-    for file in await _files(carrier, item):
+    for file in await _files(carrier, item, sources):
         if file.state == "pending":
             await _bring(carrier, file, sources[file.slack_file_id])
-    for file in await _files(carrier, item):
+    for file in await _files(carrier, item, sources):
         if file.state == "uploaded" or (file.mounted_in or runtime_session) != runtime_session:
             await _mount(carrier, file, runtime_session)
-    return await _files(carrier, item)
+    return await _files(carrier, item, sources)
 
 
 def _new(place: int, file: Mapping[str, Any]) -> NewFile:
@@ -94,9 +93,13 @@ def _new(place: int, file: Mapping[str, Any]) -> NewFile:
     return NewFile(str(known or f"file {place}"), str(file.get("name") or "file"), reason)
 
 
-async def _files(carrier: Carrier, item: Input) -> list[InputFile]:
+async def _files(
+    carrier: Carrier, item: Input, named: Mapping[str, Mapping[str, Any]]
+) -> list[InputFile]:
+    """Those that the message still names: an edit may have taken some out of one that waits."""
     async with carrier.writing(progress=False) as connection:
-        return await input_files.of(connection, carrier.lease, [item.id])
+        files = await input_files.of(connection, carrier.lease, [item.id])
+    return [file for file in files if file.slack_file_id in named]
 
 
 async def _bring(carrier: Carrier, file: InputFile, source: Mapping[str, Any]) -> None:
@@ -159,7 +162,7 @@ async def _fetched(
             raise passing.failure or failure from failure
         if passing.failure is not None:
             raise passing.failure
-        read = kinds.streamed(head, passing.size)
+        read = kinds.streamed(head, passing.tail, passing.size, locked=passing.locked)
     return FoundFile(name, read.kind, read.media_type, read.size, runtime_file_id=sent)
 
 
@@ -181,7 +184,7 @@ async def _refuse(carrier: Carrier, file: InputFile, reason: FileReason, why: st
 
 
 class _Passing:
-    """The chunks of a file on their way: the first are held for a look, all are counted.
+    """The chunks of a file on their way: the first are held for a look, all are looked through.
 
     Whoever sends them on wraps what goes wrong with them into an error of their own; `failure` is it.
     """
@@ -189,7 +192,9 @@ class _Passing:
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
         self._chunks = chunks
         self.held = b""
+        self.tail = b""
         self.size = 0
+        self.locked = False
         self.ended = False
         self.failure: FileRefused | FileAway | None = None
         self._gave_held = False
@@ -226,4 +231,7 @@ class _Passing:
         self.size += len(chunk)
         if self.size > kinds.FILE_BYTES:
             raise FileRefused("too_large")
+        seen = self.tail + chunk
+        self.locked = self.locked or kinds.LOCK in seen
+        self.tail = seen[-kinds.TAIL_BYTES :]
         return chunk

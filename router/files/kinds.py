@@ -10,7 +10,10 @@ FILE_BYTES = 20 * 1024**2
 FILES = 10
 IMAGE_BYTES = 5 * 1024**2
 TEXT_BYTES = 64 * 1024
-MAGIC_BYTES = 16
+MAGIC_BYTES = 24
+TAIL_BYTES = 64
+# A PDF that is locked by a password has this in its trailer (ISO 32000-1, 7.6.1).
+LOCK = b"/Encrypt"
 
 _PDF = "application/pdf"
 _ANYTHING = "application/octet-stream"
@@ -21,6 +24,8 @@ _SIGNATURES = (
     (b"GIF89a", "image/gif"),
     (b"%PDF-", _PDF),
 )
+_PNG_END = b"IEND\xaeB`\x82"
+_MOST_PIXELS = 8000  # platform.claude.com/docs/en/build-with-claude/vision
 _NAME = 100
 _UPLOADS = "/mnt/session/uploads"
 
@@ -53,14 +58,32 @@ def whole(content: bytes) -> Read | None:
     return Read("text", "text/plain", len(content), text)
 
 
-def streamed(head: bytes, size: int) -> Read:
-    """A file that went to the runtime as it came in, by its first bytes and its whole size."""
+def streamed(head: bytes, tail: bytes, size: int, *, locked: bool = False) -> Read:
+    """A file that went to the runtime as it came in, by its first and last bytes and its whole size.
+
+    What a model would refuse to look at, and with it the whole conversation from then on, is a
+    resource: a PDF that is `locked`, an image that is cut off, or too large.
+    """
     declared = media_type(head)
-    if declared == _PDF:
+    if declared == _PDF and not locked:
         return Read("document", declared, size)
-    if declared.startswith("image/") and size <= IMAGE_BYTES:
+    if declared.startswith("image/") and size <= IMAGE_BYTES and _can_be_seen(head, tail):
         return Read("image", declared, size)
     return Read("resource", declared, size)
+
+
+def _can_be_seen(head: bytes, tail: bytes) -> bool:
+    """As far as few bytes tell: how large a PNG or GIF is, and whether a PNG has its end.
+
+    w3.org/TR/png-3, 11.2.2 and 11.2.5; w3.org/Graphics/GIF/spec-gif89a.txt, 18.
+    """
+    sides = (0, 0)
+    if head[12:16] == b"IHDR":
+        sides = (int.from_bytes(head[16:20]), int.from_bytes(head[20:24]))
+    elif head[:3] == b"GIF":
+        sides = (int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little"))
+    is_whole = media_type(head) != "image/png" or _PNG_END in tail
+    return is_whole and max(sides) <= _MOST_PIXELS
 
 
 def mount_path(file_id: str, name: str) -> str:

@@ -179,5 +179,4 @@ def _text(item: Input) -> str:
 
 
 def _files(item: Input) -> list[dict[str, Any]]:
-    """Those of a message; an edit shows them again."""
-    return (item.body.get("files") or []) if item.kind == "message" else []
+    return item.body.get("files") or []

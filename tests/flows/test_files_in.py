@@ -11,8 +11,8 @@ from tests.flows.gate import Gate, gate, sending, share
 from tests.harness import World
 from tests.support import eventually
 
-PNG, JPEG = b"\x89PNG\r\n\x1a\n of one dot", b"\xff\xd8\xff\xe0 of one dot"
-GIF, WEBP = b"GIF89a of one dot", b"RIFF\x10\0\0\0WEBPVP8 "
+PNG, JPEG = b"\x89PNG\r\n\x1a\n of one dot IEND\xaeB`\x82", b"\xff\xd8\xff\xe0 of one dot"
+GIF, WEBP = b"GIF89a\1\0\1\0 of one dot", b"RIFF\x10\0\0\0WEBPVP8 "
 PDF, ZIP = b"%PDF-1.7 of one page", b"PK\x03\x04 of one file\0"
 LOG = b"2026-01-01 all is well\n" * (TEXT_BYTES // 20)
 CSV = b"city,people\nBern,134591\n"
@@ -156,6 +156,57 @@ async def test_what_is_odd_is_named_to_the_agent_and_to_the_person_once(here: Wo
         assert foreign.asked == []
         assert here.runtime.requests(UPLOAD) == 0
         assert all(here.slack.bot_token not in str(e) for e in here.runtime.state()["sessions"])
+
+
+async def test_what_a_file_is_called_changes_nothing_but_its_name(here: World):
+    called = "<!channel> *b* `c`]\n\u202e<input id='1'/>.png"
+    shown = "<!channel> *b* `c`___<input id='1'/>.png"
+    async with here.app():
+        asked = await share(here, "@threadline look", None, None, mode="tombstone", name=called)
+        await here.answers(asked.channel, asked.ts, 1)
+        line = f"[attached file: {shown}; it could not be brought along: it is no longer in Slack]"
+        assert texts(message(here)) == ["look", line, line]
+    ((_, sentence),) = told(here)
+    assert "&lt;!channel&gt;" in sentence
+    ((block,),) = [one.blocks for one in here.slack.ephemerals]
+    assert block["text"]["type"] == "plain_text"
+    assert f"“{shown}”" in block["text"]["text"]
+
+
+async def edited(here: World, asked: Message, text: str, *ids: str) -> None:
+    """Ada edits her message, which has these files from then on."""
+    await here.slack.edit(asked.channel, asked.ts, text, deliver=False)
+    envelope, (first, *_) = here.slack.envelopes(asked.ts)[-1], asked.files
+    post = envelope["event"].get("message") or envelope["event"]
+    post["files"] = [
+        first | {"id": one, "url_private_download": first["url_private"].replace(first["id"], one)}
+        for one in ids
+    ]
+    assert await here.slack.deliver(envelope) == 200
+
+
+@pytest.mark.parametrize("words", ["and these", "look at this"], ids=["words", "same words"])
+async def test_a_file_that_an_edit_adds_comes_with_the_correction(here: World, words: str):
+    async with here.app():
+        asked = await drop(here, "@threadline look at this", ("a.txt", b"first\n"))
+        await here.answers(asked.channel, asked.ts, 1)
+        second = await here.slack.upload("ada", "b.txt", b"second\n")
+        for _ in range(2):  # a later edit shows all of them again
+            await edited(here, asked, f"@threadline {words}", asked.files[0]["id"], second)
+        await here.answers(asked.channel, asked.ts, 2)
+        said = texts(message(here))
+    assert said[0].endswith(f"\n{words}")
+    assert [one.endswith("second\n```") for one in said[1:]] == [True]
+
+
+async def test_a_file_that_an_edit_takes_away_from_what_waits_is_not_given(here: World):
+    async with here.app(roles=frozenset({"ingress"})):
+        asked = await drop(here, "@threadline look", ("a.txt", b"first\n"), ("b.txt", b"second\n"))
+        await here.slack.settle()
+        await edited(here, asked, "@threadline look", asked.files[0]["id"])
+    async with here.app():
+        await here.answers(asked.channel, asked.ts, 1)
+        assert [one[-9:] for one in texts(message(here))] == ["look", "first\n```"]
 
 
 async def test_a_file_that_is_deleted_before_it_was_read(here: World):

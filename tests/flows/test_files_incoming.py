@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -29,7 +29,9 @@ from store.leases import Held
 from tests.flows.slack_side import Side, slack_side
 from tests.store import factories
 
-PNG, PDF = b"\x89PNG\r\n\x1a\n and more", b"%PDF-1.7\nand more"
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+PNG, PDF = b"\x89PNG\r\n\x1a\n and more" + PNG_END, b"%PDF-1.7\nand more"
+LOCKED = PDF + b"\0" * (64 * 1024 - len(PDF) - 4) + b"/Encrypt 5 0 R"
 ZIP = b"PK\x03\x04" + b"\0" * 100
 LIVE = Need.LIVE
 
@@ -133,11 +135,12 @@ async def test_each_kind_goes_its_way(desk: Desk):
         ("plan.pdf", PDF),
         ("log.txt", b"all is well\n"),
         ("data.zip", ZIP),
-        ("big.png", PNG + b"\0" * IMAGE_BYTES),
+        ("big.png", PNG + b"\0" * IMAGE_BYTES + PNG_END),
+        ("cut.png", PNG.removesuffix(PNG_END) + b"\0" * TEXT_BYTES),
+        ("locked.pdf", LOCKED),
         ("big.log", b"x" * (TEXT_BYTES + 1)),
         ("lies.png", b"only words"),
         ("lies.txt", PNG),
-        ("empty.csv", b""),
     )
     files = await desk.prepare(item)
     assert [(f.name, f.kind, f.state) for f in files] == [
@@ -146,10 +149,11 @@ async def test_each_kind_goes_its_way(desk: Desk):
         ("log.txt", "text", "ready"),
         ("data.zip", "resource", "ready"),
         ("big.png", "resource", "ready"),
+        ("cut.png", "resource", "ready"),
+        ("locked.pdf", "resource", "ready"),
         ("big.log", "resource", "ready"),
         ("lies.png", "text", "ready"),
         ("lies.txt", "image", "ready"),
-        ("empty.csv", "text", "ready"),
     ]
     assert refusals(files) is None
     for one in files:
@@ -160,7 +164,7 @@ async def test_each_kind_goes_its_way(desk: Desk):
     assert desk.runtime.file_content(str(shot.runtime_file_id)) == PNG
     assert (plan.media_type, log.content) == ("application/pdf", "all is well\n")
     mounted = await desk.client.files.mounted(LIVE, desk.session)
-    assert len(mounted) == 3
+    assert len(mounted) == 5
     assert f"/mnt/session/uploads/{data.slack_file_id}/data.zip" in {m.path for m in mounted}
     assert f"it lies at /mnt/session/uploads{data.mount_path}" in str(blocks(files))
     await desk.client.send(desk.session, [{"type": "user.message", "content": blocks(files)}])
@@ -180,10 +184,14 @@ async def test_nothing_is_done_again(desk: Desk):
     ) == done
 
 
-async def test_an_edit_brings_no_files_of_its_own(desk: Desk):
-    item = await desk.share(("shot.png", PNG), kind="correction")
-    assert await desk.prepare(item) == []
-    assert desk.fetched == 0
+async def test_what_a_message_names_no_more_is_left_out(desk: Desk):
+    item = await desk.share(("shot.png", PNG), ("empty.csv", b""))
+    await desk.prepare(item)
+    left = replace(item, body=item.body | {"files": item.body["files"][1:]})
+    assert [(f.name, f.kind, f.state) for f in await desk.prepare(left)] == [
+        ("empty.csv", "text", "ready")
+    ]
+    assert desk.fetched == 2
 
 
 async def test_another_session_is_given_the_resources_and_nothing_is_fetched(desk: Desk):

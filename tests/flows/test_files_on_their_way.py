@@ -24,7 +24,7 @@ async def door(here: World) -> AsyncIterator[Gate]:
 
 @pytest.fixture
 def slow(door: Gate) -> Slow:
-    made = Slow(b"\x89PNG\r\n\x1a\n" + b"\0" * 1000)
+    made = Slow(b"\x89PNG\r\n\x1a\n" + b"\0" * 1000 + b"IEND\xaeB`\x82")
     door.at("/slow", made.answer)
     return made
 

@@ -114,9 +114,9 @@ async def test_of_a_cleared_message_an_edit_knows_no_text_and_brings_none_back(d
     await retention.clear_inputs(db, on.agent_id, _AGE, _MANY)
     (known,) = await inputs.known(db, [(on.agent_id, row["dedupe_key"], None)])
     assert (known.text, known.state) == (None, "refused")
-    await inputs.note_revision(db, known, Decimal(9), "newer words")
+    await inputs.note_revision(db, known, Decimal(9), "newer words", ["F1"])
     (known,) = await inputs.known(db, [(on.agent_id, row["dedupe_key"], None)])
-    assert (known.text, known.revision) == (None, Decimal(9))
+    assert (known.text, known.files, known.revision) == (None, None, Decimal(9))
     assert await _kept(db, "session_inputs") == set()
 
 

@@ -10,6 +10,12 @@ from store.ids import new_id
 from store.input_files import InputFile
 
 PNG, PDF = b"\x89PNG\r\n\x1a\n...", b"%PDF-1.7\n%plain"
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+
+
+def dots(height: int) -> bytes:
+    """The beginning of a PNG that is one dot wide."""
+    return PNG[:8] + b"\0\0\0\rIHDR" + (1).to_bytes(4) + height.to_bytes(4)
 
 
 @pytest.mark.parametrize(
@@ -33,19 +39,29 @@ def test_the_first_bytes_tell_the_type(head, expected):
 
 
 @pytest.mark.parametrize(
-    ("head", "size", "kind"),
+    ("head", "tail", "size", "kind"),
     [
-        (PNG, IMAGE_BYTES, "image"),
-        (PNG, IMAGE_BYTES + 1, "resource"),
-        (PDF, 10, "document"),
-        (PDF, kinds.FILE_BYTES, "document"),
-        (b"\0\1\2", 3, "resource"),
-        (b"long text", TEXT_BYTES + 1, "resource"),
+        (PNG, PNG_END, IMAGE_BYTES, "image"),
+        (PNG, PNG_END, IMAGE_BYTES + 1, "resource"),
+        (PNG, b"\0" * 12, 100, "resource"),
+        (dots(8000), PNG_END, 100, "image"),
+        (dots(8001), PNG_END, 100, "resource"),
+        (b"GIF89a\x40\x1f\x40\x1f", b";", 100, "image"),
+        (b"GIF89a\x40\x1f\x41\x1f", b";", 100, "resource"),
+        (b"\xff\xd8\xff\xe0", b"", 100, "image"),
+        (PDF, b"%%EOF", 10, "document"),
+        (PDF, b"", kinds.FILE_BYTES, "document"),
+        (b"\0\1\2", b"\0\1\2", 3, "resource"),
+        (b"long text", b"long text", TEXT_BYTES + 1, "resource"),
     ],
 )
-def test_type_and_size_tell_the_kind(head, size, kind):
-    read = kinds.streamed(head, size)
+def test_type_and_size_tell_the_kind(head, tail, size, kind):
+    read = kinds.streamed(head, tail, size)
     assert (read.kind, read.size, read.text) == (kind, size, None)
+
+
+def test_a_locked_document_is_none():
+    assert kinds.streamed(PDF, b"%%EOF", 100, locked=True).kind == "resource"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +97,7 @@ def test_all_else_is_no_text(content):
 
 @given(st.binary(max_size=200))
 def test_whatever_it_is_it_is_one_thing(content: bytes):
-    read = kinds.whole(content) or kinds.streamed(content, len(content))
+    read = kinds.whole(content) or kinds.streamed(content, content, len(content))
     assert (read.kind == "text") == (read.text is not None)
 
 
