@@ -41,10 +41,11 @@ from bot.uploading import Ends, NotShared, Uploading
 from router import clock
 from router.clock import Backoff
 from router.loops import Stop, every
+from router.notices import Trouble, about
 from router.ports import Status
-from store import database, outbox, outputs_sent, turns
+from store import database, outbox, outputs_sent, turns, usage_logs
 from store.database import Connection, Pool
-from store.outbox import Delivery, Due
+from store.outbox import Delivery, Due, Effect
 
 _log = structlog.get_logger(__name__)
 
@@ -96,6 +97,21 @@ def _with_room(found: list[Due], files: int) -> list[Due]:
     """All of them, but no more than so many files."""
     over = {one.delivery_id for one in [d for d in found if d.kind == _FILE][files:]}
     return [one for one in found if one.delivery_id not in over]
+
+
+def _is_tools(delivery: Delivery) -> bool:
+    """Whether an agent posts it by a tool, and waits a moment to hear of it."""
+    return delivery.effect_key.startswith("tool:")
+
+
+async def _tell_of_promise(connection: Connection, delivery: Delivery, error: str) -> None:
+    """Where the agent waits no more, its thread hears that what it was told did not come true."""
+    place = await usage_logs.promised(connection, delivery)
+    if place is not None:
+        what = str(delivery.body.get("markdown"))
+        told = about(Trouble.POST_REFUSED, delivery.delivery_id, what=what, reason=error)
+        effect = Effect(f"notice:{delivery.effect_key}:refused", "notice", told.body())
+        await outbox.add(connection, place, [effect])
 
 
 class Deliverer:
@@ -282,8 +298,9 @@ class Deliverer:
         return None
 
     async def _bury(self, delivery: Delivery, error: str) -> None:
-        async with self._writing() as connection:
-            await outbox.bury(connection, delivery, error)
+        async with self._writing() as connection, connection.transaction():
+            if await outbox.bury(connection, delivery, error) and _is_tools(delivery):
+                await _tell_of_promise(connection, delivery, error)
 
     async def _all_wait(self, delivery: Delivery, limited: SlackLimited) -> None:
         """What Slack refused to one delivery it would refuse to the others too."""

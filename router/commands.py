@@ -86,10 +86,12 @@ async def _rename(connection: Connection, item: Followed, session_id: UUID) -> b
 
 
 async def _set_muted(connection: Connection, item: Followed, session_id: UUID) -> bool:
-    muted = item.arrival.command == "mute"
-    if not await threads.set_muted(connection, item.arrival.conversation_key, muted=muted):
+    arrival, muted = item.arrival, item.arrival.command == "mute"
+    says = notices.MUTED if muted else notices.UNMUTED
+    if arrival.channel_id.startswith("D"):  # where every message is to us
+        says = notices.NEVER_MUTED
+    elif not await threads.set_muted(connection, arrival.conversation_key, muted=muted):
         return False
-    says = notices.Notice(notices.MUTED if muted else notices.UNMUTED)
-    effect = Effect(f"notice:mute:{item.arrival.ts}", "notice", says.body())
+    effect = Effect(f"notice:mute:{arrival.ts}", "notice", notices.Notice(says).body())
     await outbox.add(connection, item.place(session_id), [effect])
     return True

@@ -6,7 +6,6 @@ of whatever went wrong, so that an admin who is given it finds both. What is no 
 a place in the queue, who stopped a turn) is a plain sentence without one.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,6 @@ __all__ = ["WORDS", "Trouble", "Words"]
 
 _log = structlog.get_logger(__name__)
 
-_NOT_PLAIN = re.compile(r"[\x00-\x1f\x7f`]")
 _LONGEST_NAME = 100
 _MOST_NAMED = 10
 _KILO = 1024
@@ -58,7 +56,7 @@ def words(
     """
     said = WORDS[trouble]
     plain = {"tool": "a tool", "server": "a connected service", "who": "one of those named below"}
-    plain["files"] = _listed(files)
+    plain |= {"what": "a message", "reason": "without a reason", "files": _listed(files)}
     plain |= {key: _plainly(name) for key, name in names.items() if name}
     text = f"{said.happened} {said.do}".format_map(plain)
     return f"{text} {_ANEW}" if anew else text
@@ -77,7 +75,8 @@ def about(
     Its reference is in the log line that is written here, and in those that name the same.
     """
     reference = reference_of(of)
-    _log.info("trouble.told", trouble=str(trouble), reference=reference, of=str(of), **names)
+    logged = {key: name for key, name in names.items() if key != "what"}  # somebody's words
+    _log.info("trouble.told", trouble=str(trouble), reference=reference, of=str(of), **logged)
     text = words(trouble, anew=anew, files=files, **names)
     return Notice(text, reference, private=WORDS[trouble].private)
 
@@ -124,7 +123,7 @@ def in_words(size: int) -> str:
 
 
 def _plainly(name: str) -> str:
-    plain = _NOT_PLAIN.sub("", name)
+    plain = "".join(c for c in name if c.isprintable() and c != "`")
     return plain if len(plain) <= _LONGEST_NAME else plain[: _LONGEST_NAME - 1] + "…"
 
 
@@ -143,6 +142,7 @@ WAITING = (
     "wait; they are taken up together."
 )
 MUTED = "Muted: here I only answer when mentioned. Write `unmute` to change that."
+NEVER_MUTED = "In a direct message everything is for me, so I answer it: there is nothing to mute."
 UNMUTED = "Unmuted: I follow this thread again; replies need no mention."
 
 

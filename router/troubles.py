@@ -81,6 +81,7 @@ class Trouble(StrEnum):
     OUTPUT_REFUSED = "output_refused"
     OUTPUT_NOT_SHARED = "output_not_shared"
     OUTPUT_UNSURE = "output_unsure"
+    POST_REFUSED = "post_refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,5 +368,10 @@ WORDS = {
     Trouble.OUTPUT_UNSURE: Words(
         "The agent made {files}, and Slack does not say whether it was shared.",
         "Look for it above; if it is not there, ask the agent to write it again.",
+    ),
+    Trouble.POST_REFUSED: Words(
+        "The agent wanted to post “{what}”. Slack has refused that now ({reason}), and the agent only "
+        "knows that it was to be posted later.",
+        "Ask the agent to post it again, or elsewhere.",
     ),
 }

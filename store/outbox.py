@@ -358,11 +358,12 @@ WHERE deployed_agent_id = $1 AND delivery_id = $2 AND claim_epoch = $3 AND state
 """
 
 
-async def bury(connection: Connection, delivery: Delivery, error: str) -> None:
-    """Sending → dead: it can never succeed, and must not block its thread."""
-    await connection.execute(
+async def bury(connection: Connection, delivery: Delivery, error: str) -> bool:
+    """Sending → dead: it can never succeed, and must not block its thread; False if not ours now."""
+    done = await connection.execute(
         _BURY, delivery.deployed_agent_id, delivery.delivery_id, delivery.claim_epoch, error
     )
+    return done == "UPDATE 1"
 
 
 # $1 agent, $2 session

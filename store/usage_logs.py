@@ -8,6 +8,7 @@ from uuid import UUID
 
 from store.database import Connection
 from store.leases import Held, Lease
+from store.outbox import Delivery, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +90,22 @@ async def fate(connection: Connection, lease: Lease, effect_key: str) -> Fate | 
     """What has become of a post of the session; None where there is none."""
     row = await connection.fetchrow(_FATE, lease.deployed_agent_id, lease.session_id, effect_key)
     return Fate(**row) if row else None
+
+
+# $1 agent, $2 session, $3 effect
+_PROMISED = """
+SELECT s.deployed_agent_id, s.workspace_id, s.id AS session_id, s.slack_install_id AS install_id,
+    s.slack_conversation_key, s.slack_channel_id AS channel_id, s.slack_thread_ts AS thread_ts
+FROM usage_logs u
+JOIN agent_sessions s ON s.deployed_agent_id = u.deployed_agent_id AND s.id = u.session_id
+WHERE u.deployed_agent_id = $1 AND u.session_id = $2 AND u.status = 'queued'
+  AND u.runtime_event_id = substr($3, length('tool:') + 1) AND s.slack_install_id IS NOT NULL
+"""
+
+
+async def promised(connection: Connection, delivery: Delivery) -> Place | None:
+    """The thread of an agent that was told that this post will be made; None for every other."""
+    row = await connection.fetchrow(
+        _PROMISED, delivery.deployed_agent_id, delivery.session_id, delivery.effect_key
+    )
+    return Place(**row) if row else None

@@ -8,6 +8,7 @@ import pytest
 
 from bot import slack_tools
 from bot.local.model import Message
+from router.notices import Trouble, words
 from router.turns import tools
 from tests.flows.api import house
 from tests.flows.people import (
@@ -334,6 +335,27 @@ async def test_slacks_limits_and_troubles_are_told_and_a_post_that_waits_is_queu
         await here.at_rest()
         assert here.bot_posts(asked.channel, asked.ts)[0] == "later"
     assert [row[1] for row in await used(here)] == ["refused", "refused", "queued"]
+
+
+async def test_a_post_that_is_refused_after_it_was_promised_is_told_of_in_the_thread(
+    here: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tools, "_PATIENCE_SECONDS", 0.1)
+    await set_behaviour(here, slack_tools={"channels": "all", "post": "allow"})
+    async with here.app():
+        here.slack.fault("ratelimit", method="chat.postMessage", retry_after=4)
+        asked = await ask(here, POST, channel="random", text="the news")
+        await eventually(lambda: confirmations(here), says="an answer")
+        assert told(here)["status"] == "queued"
+        here.slack.fault("archive_channel", channel="random")
+        await here.at_rest()
+        (refused,) = [
+            one
+            for one in here.shown(asked.channel, asked.ts)
+            if one.startswith(words(Trouble.POST_REFUSED, what="the news", reason="is_archived"))
+        ]
+    assert "\nReference: " in refused
+    assert in_channel(here, "random") == []
 
 
 async def test_a_stop_is_heard_while_a_call_waits_for_its_turn(

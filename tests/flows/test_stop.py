@@ -99,6 +99,18 @@ async def test_mute_and_unmute(here: World):
     assert posts[4] == "back"
 
 
+async def test_a_direct_message_cannot_be_muted_and_says_so(here: World):
+    async with here.app():
+        asked = await here.slack.say("ada", here.slack.dm("ada"), "hello")
+        await here.answers(asked.channel, asked.ts, 1)
+        for word in ("mute", "unmute"):
+            await here.slack.say("ada", asked.channel, word, thread_ts=asked.ts)
+        await here.answers(asked.channel, asked.ts, 3)
+        await here.slack.say("ada", asked.channel, "!echo still here", thread_ts=asked.ts)
+        posts = await here.answers(asked.channel, asked.ts, 4)
+    assert posts[1:] == [notices.NEVER_MUTED] * 2 + ["still here"]
+
+
 @pytest.mark.parametrize("hint", ["notified", "lost"])
 async def test_a_stop_that_another_process_accepts_reaches_the_one_that_holds_the_turn(
     here: World, monkeypatch: pytest.MonkeyPatch, hint: str

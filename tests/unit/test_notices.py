@@ -23,7 +23,7 @@ from router.turns.project import Projection, marker
 from store.ids import reference_of
 
 TURN = UUID("01a203b2-7413-7810-9f34-63e7c10bbe75")
-NAMES = {"tool": "t" * 5000, "server": "s" * 5000}
+NAMES = {name: name * 5000 for name in ("tool", "server", "what", "reason")}
 INSTRUCTIONS = {"Ask", "Do", "Look", "Make", "Put", "Repeat", "Send", "Start", "Wait"}
 WAITS = {
     Trouble.RUNTIME_AWAY,
@@ -71,7 +71,12 @@ def test_every_trouble_says_what_happened_and_then_what_to_do(trouble: Trouble):
     assert said.do.endswith(".")
     assert re.split(r"\W", said.do)[0] in INSTRUCTIONS
     assert words(trouble) == f"{said.happened} {said.do}".format(
-        tool="a tool", server="a connected service", who="one of those named below", files="a file"
+        tool="a tool",
+        server="a connected service",
+        who="one of those named below",
+        files="a file",
+        what="a message",
+        reason="without a reason",
     )
 
 
