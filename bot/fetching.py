@@ -55,6 +55,8 @@ _MODES: dict[str | None, FileReason] = {
     "hidden_by_limit": "no_access",
 }
 _HTML = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
+# A canvas is handed out as the page that it is.
+_PAGES = frozenset({"text/html", "application/vnd.slack-docs"})
 _NEVER_HTML = ("image/", "audio/", "video/", "application/pdf", "application/zip")
 
 
@@ -207,7 +209,7 @@ def _check(response: aiohttp.ClientResponse, wanted: _Wanted, *, redirected: boo
 
 def _is_sign_in(response: aiohttp.ClientResponse, wanted: _Wanted, *, redirected: bool) -> bool:
     """A page where no page was shared, or not from where it was shared."""
-    if wanted.mimetype != "text/html":
+    if wanted.mimetype not in _PAGES:
         return True
     return redirected and wanted.id not in urlsplit(str(response.url)).path
 

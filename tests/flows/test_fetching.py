@@ -163,6 +163,7 @@ async def test_a_sign_in_page_is_no_file(slack_com: Host, fetch: Fetch, status: 
         assert await refused(fetch(url, name="a.html", mimetype="text/html")) == "no_access"
     else:
         assert await fetch(url, name="a.html", mimetype="text/html") == PAGE
+        assert await fetch(url, name="a", mimetype="application/vnd.slack-docs") == PAGE
 
 
 async def test_a_page_that_is_called_a_picture_is_no_picture(slack_com: Host, fetch: Fetch):
