@@ -50,11 +50,17 @@ class Places:
             raise Refused("not_in_slack")
         return self._held.slack_install_id
 
+    @property
+    def own(self) -> Channel:
+        """The channel of the own thread, of which nothing has to be found out."""
+        own = str(self._held.slack_channel_id)
+        return Channel(own, own, public=False, inside=True)
+
     async def channel(self, wanted: str | None) -> Channel:
         """The channel that is meant, None for the own one, if the agent may go there."""
-        own = str(self._held.slack_channel_id)
+        own = self.own.id
         if wanted is None or wanted == own:
-            return Channel(own, own, public=False, inside=True)
+            return await self._own_with_its_name()
         if _PERSON.fullmatch(wanted):
             raise Refused("direct_message")
         channel = await self._found(wanted)
@@ -72,6 +78,12 @@ class Places:
         """Who speaks from outside of Slack sees the own thread, and nothing else of the channel."""
         if channel.id == self._held.slack_channel_id and self._askers.outside:
             raise Refused("outside")
+
+    async def _own_with_its_name(self) -> Channel:
+        try:
+            return await self._engine.channels.channel(self.install_id, self.own.id)
+        except NotReadable:  # which refuses nothing here
+            return self.own
 
     async def _found(self, wanted: str) -> Channel:
         try:

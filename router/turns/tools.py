@@ -173,9 +173,10 @@ class _Making:
 
     async def _post(self, wanted: PostMessage) -> _Post:
         root = self._held.slack_thread_ts
-        channel = await self._places.channel(wanted.channel)
+        own_place = wanted.channel is None
+        channel = self._places.own if own_place else await self._places.channel(wanted.channel)
         is_ours = channel.id == self._held.slack_channel_id
-        thread_ts = wanted.thread_ts or (root if wanted.channel is None else None)
+        thread_ts = wanted.thread_ts or (root if own_place else None)
         own = is_ours and thread_ts == root
         if not own:
             if self._holding.behaviour.slack_tools.post == "deny":
