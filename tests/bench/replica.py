@@ -54,6 +54,7 @@ async def _serve(order: dict[str, Any]) -> None:
     lateness = Lateness()
     async with app.running(config) as running, asyncio.TaskGroup() as tasks:
         watching = tasks.create_task(lateness.watch())
+        process.settle()
         sys.stdout.write(f"{json.dumps({'url': running.url})}\n")
         sys.stdout.flush()
         while await asyncio.to_thread(sys.stdin.readline):
