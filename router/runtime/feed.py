@@ -74,6 +74,7 @@ async def follow(
     runtime: Runtime,
     source: Source,
     inbox: asyncio.Queue[Item],
+    tasks: asyncio.TaskGroup,
     *,
     settle: float,
     quiet: float,
@@ -83,12 +84,14 @@ async def follow(
     After `quiet` seconds without an event the history is listed again, and ever more seldom; the
     first time `settle` seconds after an attach to a turn in flight. An end that comes live before that
     stands behind a listing, and behind a second one, `settle` later, where the first does not show it.
-    Raises what listing raises.
+    Raises what listing raises, or has it raised in `tasks`: a group of its own that ends by being
+    cancelled would be garbage in a cycle, the error and its frames, and all that a turn held with it.
     """
     feed = _Feed(runtime, source, inbox, settle, quiet)
-    async with asyncio.TaskGroup() as tasks:
-        relisting = tasks.create_task(feed.relist())
+    relisting = tasks.create_task(feed.relist())
+    try:
         await feed.attach()
+    finally:
         relisting.cancel()
 
 

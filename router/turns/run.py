@@ -21,6 +21,7 @@ looking. An exception here fails this turn visibly, and no other.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -83,12 +84,14 @@ class Runner:
         self._paused = False  # the thread shows that people are waited for
         self._rest: Status = "active"
         self._showing = Showing(engine, self._held)
-        self._messages = Messages(engine, holding, self._seen, self._showing, self.wake)
-        self._tools = Tools(engine, holding, self.wake)
+        # not a method of this object: what it refers to could only be freed by the garbage collector
+        self._wake = partial(self._inbox.put_nowait, Woken())
+        self._messages = Messages(engine, holding, self._seen, self._showing, self._wake)
+        self._tools = Tools(engine, holding, self._wake)
 
     def wake(self) -> None:
         """Something arrived for this session: an interrupt or a decision must not wait."""
-        self._inbox.put_nowait(Woken())
+        self._wake()
 
     async def run(self) -> None:
         """Runs to the release. Raises LeaseLost and database errors; decides all others itself."""
@@ -173,19 +176,24 @@ class Runner:
             self._tools.run_in(tasks)
             status = tasks.create_task(self._show("suspended" if self._paused else "processing"))
             runtime_session = await session.ensure(self._engine, self._holding, agent)
-            feed = tasks.create_task(self._follow(runtime_session))
+            feed = tasks.create_task(self._follow(runtime_session, tasks))
             await self._until_released(runtime_session)
             await self._messages.bringing.stop()
             await self._tools.stop()
             feed.cancel()
             await status
 
-    async def _follow(self, runtime_session: str) -> None:
+    async def _follow(self, runtime_session: str, tasks: asyncio.TaskGroup) -> None:
         timing, held = self._engine.timing, self._held
         in_flight = any(i.state != "queued" for i in self._messages.asked)
         source = Source(runtime_session, held.place_at, in_flight)
         await follow(
-            self._engine.runtime, source, self._inbox, settle=timing.settle, quiet=timing.quiet
+            self._engine.runtime,
+            source,
+            self._inbox,
+            tasks,
+            settle=timing.settle,
+            quiet=timing.quiet,
         )
 
     async def _show(self, status: Status) -> None:

@@ -1,5 +1,8 @@
 """Messages reach their agent and the answers come back, one session per thread."""
 
+import gc
+
+from router.turns.messages import Messages
 from tests.harness import World
 from tests.support import eventually
 
@@ -68,3 +71,16 @@ async def test_one_usage_row_per_turn_adds_up_to_the_runtimes_total(here: World)
     (session,) = here.runtime.sessions()
     assert sum(u["input_tokens"] for u in used) == session["usage"]["input_tokens"]
     assert sum(u["cost_cents"] for u in used) > 0
+
+
+async def test_a_turn_that_has_ended_is_no_garbage_to_be_looked_for(here: World):
+    async with here.app():
+        gc.disable()
+        try:
+            asked = await here.slack.say("ada", here.slack.dm("ada"), "one")
+            await here.answers(asked.channel, asked.ts, 1)
+            await here.slack.say("ada", asked.channel, "two", thread_ts=asked.ts)
+            await here.answers(asked.channel, asked.ts, 2)
+            await eventually(lambda: not any(isinstance(o, Messages) for o in gc.get_objects()))
+        finally:
+            gc.enable()

@@ -280,7 +280,7 @@ class Feeds:
         inbox: asyncio.Queue[Item] = asyncio.Queue()
         source = Source(session_id, None, in_flight)
         options = {"settle": self.settle, "quiet": 600.0}
-        self.tasks.create_task(follow(self.runtime, source, inbox, **options))
+        self.tasks.create_task(follow(self.runtime, source, inbox, self.tasks, **options))
         got: list[str] = []
         self.tasks.create_task(_note(inbox, got))
         return got
