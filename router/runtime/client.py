@@ -22,11 +22,11 @@ import httpx2
 from anthropic import AsyncAnthropic, DefaultAioHttpClient
 
 from router.errors import RuntimeUnclear
-from router.runtime import wire
 from router.runtime.budget import Budget, Need
 from router.runtime.failures import sorted_errors
 from router.runtime.files import Files, as_form
 from router.runtime.permits import Permits
+from router.runtime.wire import Wire
 from store.budgets import Kind
 
 Event = dict[str, Any]
@@ -88,11 +88,12 @@ class Runtime:
         deadline: float = 8.0,
         budget: Budget | None = None,
     ) -> None:
-        self._calls = _client(api_key, base_url, _CALLS, httpx2.Timeout(deadline, connect=3.0))
+        quick = httpx2.Timeout(deadline, connect=3.0)
+        self._calls, self._wire = _client(api_key, base_url, _CALLS, quick)
         silence = httpx2.Timeout(_STREAM_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
-        self._streams = _client(api_key, base_url, max_streams, silence)
+        self._streams, self._stream_wire = _client(api_key, base_url, max_streams, silence)
         slow = httpx2.Timeout(_TRANSFER_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
-        self._transfers = _client(api_key, base_url, _TRANSFERS, slow, as_form)
+        self._transfers, _ = _client(api_key, base_url, _TRANSFERS, slow, as_form)
         self._permits = Permits(budget)
         self.files = Files(self._calls, self._transfers, self._permits)
         self.deadline = deadline
@@ -176,8 +177,7 @@ class Runtime:
     ) -> str:
         """A new runtime session's id, after `may_create`. RuntimeUnclear: look for its metadata."""
         async with self._permits.limited("create"):
-            session = await wire.post(
-                self._calls,
+            session = await self._wire.post(
                 "/v1/sessions",
                 {
                     "agent": agent_id,
@@ -229,7 +229,7 @@ class Runtime:
     async def send(self, session_id: str, events: list[Event]) -> list[Event]:
         """Sends user events in one request; the events as the runtime took them, with ids."""
         with sorted_errors():
-            answer = await wire.post(self._calls, _events_of(session_id), {"events": events})
+            answer = await self._wire.post(_events_of(session_id), {"events": events})
         return answer.get("data") or []
 
     async def history(self, need: Need, session_id: str, since: datetime | None) -> list[Event]:
@@ -238,7 +238,7 @@ class Runtime:
         events: list[Event] = []
         while True:
             async with self._permits.read(need):
-                page = await wire.get(self._calls, _events_of(session_id), **asked)
+                page = await self._wire.get(_events_of(session_id), **asked)
             events += page.get("data") or []
             if not (following := page.get("next_page")):
                 return events
@@ -309,7 +309,7 @@ class Runtime:
     async def _opened(self, stack: AsyncExitStack, session_id: str) -> AsyncIterator[Event]:
         """A stream may be silent for long once it is open; until then it is a call like others."""
         path = f"{_events_of(session_id)}/stream"
-        opening = wire.stream(self._streams, path, event_deltas=["agent.message"])
+        opening = self._stream_wire.stream(path, event_deltas=["agent.message"])
         try:
             async with asyncio.timeout(self.deadline):
                 return await stack.enter_async_context(opening)
@@ -319,20 +319,18 @@ class Runtime:
 
 def _client(
     api_key: str, base_url: str, connections: int, timeout: httpx2.Timeout, *hooks: Hook
-) -> AsyncAnthropic:
-    return AsyncAnthropic(
-        api_key=api_key,
+) -> tuple[AsyncAnthropic, Wire]:
+    http = DefaultAioHttpClient(
         base_url=base_url,
-        max_retries=0,
         timeout=timeout,
-        http_client=DefaultAioHttpClient(
-            base_url=base_url,
-            timeout=timeout,
-            verify=_trusted(),
-            limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=50),
-            event_hooks={"request": list(hooks)},
-        ),
+        verify=_trusted(),
+        limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=50),
+        event_hooks={"request": list(hooks)},
     )
+    sdk = AsyncAnthropic(
+        api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout, http_client=http
+    )
+    return sdk, Wire(sdk, http)
 
 
 def _events_of(session_id: str) -> str:

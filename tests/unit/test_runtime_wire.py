@@ -125,8 +125,9 @@ async def test_it_says_of_itself_what_the_sdk_says():
     assert {name for name in differs if not name.startswith("x-stainless-")} <= _OF_NO_MATTER
 
 
-async def test_an_answer_that_is_no_object_is_unclear():
-    async with answering(b"[1]") as runtime:
+@pytest.mark.parametrize("answer", [b"[1]", b"<html>", b""])
+async def test_an_answer_that_is_no_object_is_unclear(answer: bytes):
+    async with answering(answer) as runtime:
         with pytest.raises(RuntimeUnclear) as raised:
             await runtime.send("sesn_1", [])
     assert isinstance(raised.value.__cause__, httpx2.DecodingError)
