@@ -30,8 +30,7 @@ from router.loops import Stop, wait_for
 from router.routing import Arrival, Followed, Outcome, Routing, Turned
 from store import arrivals, database, inputs, sessions, threads
 from store.database import Connection, Pool
-from store.ids import new_id
-from store.inputs import Known, NewInput
+from store.inputs import NewInput
 from store.leases import Ready
 from store.sessions import NewSession, Woken
 
@@ -379,7 +378,7 @@ async def _write_inputs(
     for item in everything:
         mine = known.get(item.arrival.dedupe_key)
         key = item.arrival.conversation_key
-        new = _new_inputs(item, woken[key].id, mine, marked=key in marked)
+        new = revisions.new_inputs(item, woken[key].id, mine, marked=key in marked)
         body = item.arrival.body
         revised = mine is not None and await revisions.revise(connection, item.arrival, mine, body)
         changes.append((item, new, revised))
@@ -413,42 +412,3 @@ async def _obey(
             session=Ready(item.thread.deployed_agent_id, session.id) if session else None,
         )
     return outcomes
-
-
-def _new_inputs(
-    item: Followed, session_id: UUID, known: Known | None, *, marked: bool
-) -> list[NewInput]:
-    """The row that this arrival adds: its message, or the correction of one that was sent."""
-    arrival = item.arrival
-    if known is None and revisions.makes_none(arrival):
-        return []
-    if known is not None and not revisions.is_correction(arrival, known):
-        return []
-    message = NewInput(
-        id=new_id(),
-        deployed_agent_id=item.thread.deployed_agent_id,
-        workspace_id=item.thread.workspace_id,
-        session_id=session_id,
-        kind="message",
-        body=arrival.body,
-        order_key=arrival.ts,
-        dedupe_key=arrival.dedupe_key,
-        revision=arrival.revision,
-        client_key=arrival.client_key,
-        slack_event_id=arrival.slack_event_id,
-        deleted=arrival.deleted,
-        shown_waiting=marked and not arrival.deleted,
-    )
-    if known is None:
-        return [message]
-    return [
-        replace(
-            message,
-            kind="correction",
-            body=arrival.body | {"files": revisions.added(arrival, known)},
-            order_key=max(arrival.revision, arrival.ts),  # edits are timed in whole seconds
-            dedupe_key=f"{arrival.dedupe_key}#{arrival.revision}",
-            client_key=None,
-            shown_waiting=False,
-        )
-    ]

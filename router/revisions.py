@@ -3,12 +3,15 @@
 A higher revision is news, an equal or lower one is a twin or comes late; a deletion is for good.
 """
 
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from router.routing import Arrival, Followed
 from store import inputs
 from store.database import Connection
-from store.inputs import Known
+from store.ids import new_id
+from store.inputs import Known, NewInput
 
 
 async def known(connection: Connection, items: list[Followed]) -> dict[str, Known]:
@@ -32,18 +35,57 @@ def makes_none(arrival: Arrival) -> bool:
     return arrival.only_if_known or (arrival.empty and not arrival.deleted)
 
 
-def is_correction(arrival: Arrival, mine: Known) -> bool:
+def new_inputs(
+    item: Followed, session_id: UUID, mine: Known | None, *, marked: bool
+) -> list[NewInput]:
+    """The row that this arrival adds: its message, or the correction of one that was sent."""
+    arrival = item.arrival
+    if mine is None and makes_none(arrival):
+        return []
+    if mine is not None and not _is_correction(arrival, mine):
+        return []
+    message = NewInput(
+        id=new_id(),
+        deployed_agent_id=item.thread.deployed_agent_id,
+        workspace_id=item.thread.workspace_id,
+        session_id=session_id,
+        kind="message",
+        body=arrival.body,
+        order_key=arrival.ts,
+        dedupe_key=arrival.dedupe_key,
+        revision=arrival.revision,
+        client_key=arrival.client_key,
+        slack_event_id=arrival.slack_event_id,
+        deleted=arrival.deleted,
+        shown_waiting=marked and not arrival.deleted,
+    )
+    if mine is None:
+        return [message]
+    return [
+        replace(
+            message,
+            kind="correction",
+            body=arrival.body | {"files": _added(arrival, mine)},
+            order_key=max(arrival.revision, arrival.ts),  # edits are timed in whole seconds
+            dedupe_key=f"{arrival.dedupe_key}#{arrival.revision}",
+            client_key=None,
+            shown_waiting=False,
+        )
+    ]
+
+
+def _is_correction(arrival: Arrival, mine: Known) -> bool:
     """True for other words than those that the agent has got, or for files beside them."""
     return (
         _is_news(arrival, mine)
         and not arrival.deleted
         and not arrival.empty
         and mine.state in ("sending", "sent", "done")
-        and (mine.text != arrival.text or bool(added(arrival, mine)))
+        and (mine.text != arrival.text or bool(_added(arrival, mine)))
     )
 
 
-def added(arrival: Arrival, mine: Known) -> list[dict[str, Any]]:
+def _added(arrival: Arrival, mine: Known) -> list[dict[str, Any]]:
     """The files that the message did not have before: an edit shows all the others again."""
     known = mine.files
     return [] if known is None else [f for f in arrival.files if str(f.get("id")) not in known]
