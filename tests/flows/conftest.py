@@ -1,10 +1,13 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
 from bot import budget
+from store.embedded import temporary_data_dir
 from tests import as_tenant
+from tests.chaos.processes import Processes, processes
 from tests.harness import World, world
 
 
@@ -41,4 +44,19 @@ def _as_tenant(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 async def here(dsn: str) -> AsyncIterator[World]:
     """A world without an app: the test starts as many as it needs."""
     async with world(dsn) as made:
+        yield made
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """Where a command of a test keeps its database."""
+    with temporary_data_dir() as folder:
+        yield folder
+
+
+@pytest.fixture
+async def commands(data_dir: Path, tmp_path: Path) -> AsyncIterator[Processes]:
+    """Commands of ours, ended before the data folder goes."""
+    del data_dir
+    async with processes(tmp_path) as made:
         yield made
