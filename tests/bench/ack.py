@@ -2,8 +2,9 @@
 
     python -m tests.bench.ack [KIND…]          QUICK=1 for one short round
 
-Signed requests come from a process of their own over 64 connections, each with one under way, for
-each kind of event to each server in turn. Threadline serves with the role of ingress alone, on a
+Signed requests come from a process of their own over 128 connections, each with one under way: enough
+that no server waits for the generator, as one that gathers what comes would with half as many. For
+each kind of event they go to each server in turn. Threadline serves with the role of ingress alone, on a
 PostgreSQL that waits for the disk, and answers an addressed event when it is committed.
 
 new         mentions that begin a thread          against a Bolt app that does nothing, and one that
@@ -32,7 +33,7 @@ from tests.bench.goals import Outcome, Verdict
 from tests.bench.load import Order, Sent
 from tests.bench.serving import Bench, Stand
 
-_CONNECTIONS = 64
+_CONNECTIONS = 128
 _THREADS = 1_000
 _EVENTS, _QUICK = 3_000, 1_500
 _ROUNDS = 5
