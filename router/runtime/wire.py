@@ -67,7 +67,10 @@ class Wire:
     async def _send(self, request: httpx2.Request, *, stream: bool = False) -> httpx2.Response:
         response = await self._http.send(request, stream=stream)
         if not response.is_success:
-            await response.aread()
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
             raise _status_error(response)
         return response
 
