@@ -1,6 +1,8 @@
 """The page's one connection: cut, it comes back by itself, and nothing that happened meanwhile is missed."""
 
-from playwright.async_api import expect
+import asyncio
+
+from playwright.async_api import Route, expect
 
 from bot.local import LocalSlack
 from tests.browser.conftest import Visits
@@ -56,3 +58,28 @@ async def test_a_page_holds_one_connection_through_all_that_one_does(here: World
     await eventually(lambda: _connections(here.slack) == 1)
     await visit("linus")
     assert _connections(here.slack) == 2
+
+
+async def test_what_comes_while_a_thread_is_fetched_is_there(here: World, visit: Visits):
+    """The server's answer is older than what the page was told while it was on its way."""
+    fetched, told = asyncio.Event(), asyncio.Event()
+
+    async def slow(route: Route) -> None:
+        answer = await route.fetch()
+        fetched.set()
+        await told.wait()
+        await route.fulfill(response=answer)
+
+    here.runtime.hold()
+    async with here.app():
+        ada = await visit("ada")
+        await ada.page.route("**/_page/thread?*", slow)
+        await ada.goes_to("general")
+        await ada.says("@threadline hello")
+        await ada.opens_thread("hello")
+        await fetched.wait()
+        here.runtime.release()
+        await expect(ada.in_channel("hello").get_by_role("button", name="1 reply")).to_be_visible()
+        told.set()
+        await expect(ada.in_thread("You said")).to_be_visible()
+        await expect(ada.in_channel("hello").get_by_role("button", name="1 reply")).to_be_visible()

@@ -49,6 +49,7 @@ export class MessageList {
       unseen: 0,
       loading: false,
       loaded: false,
+      meanwhile: null,
       turn: (this.turn ?? 0) + 1,
     });
     this.hold.clear();
@@ -59,15 +60,18 @@ export class MessageList {
     this.#empty();
     const turn = this.turn;
     this.render();
-    const before = await this.source.older(at ? next(at) : null);
-    const after = at && this.source.newer ? await this.source.newer(at) : null;
+    const [[before, after], meanwhile] = await this.#hearing(async () => [
+      await this.#page("older", at ? next(at) : null),
+      at && this.source.newer ? await this.#page("newer", at) : null,
+    ]);
     if (turn !== this.turn) return;
     this.older = before.more;
     this.newer = after?.more ?? false;
     this.loaded = true;
-    this.#merge([...before.messages, ...(after?.messages ?? [])]);
+    for (const page of [before, after]) if (page) this.#merge(page);
     this.end = this.items.length;
     this.start = Math.max(0, this.end - SPAN);
+    for (const change of meanwhile) this.changed(change);
     this.render();
     if (at) await this.point(at, turn);
     else await this.#fillScreen(turn);
@@ -98,29 +102,53 @@ export class MessageList {
     if (!this.loaded) return this.open();
     const turn = this.turn;
     const from = this.stuck ? null : (this.items[this.start] ?? null);
-    const pages = [await this.source.older(null)];
-    while (from && pages[0].more && (pages[0].messages[0]?.ts ?? "") > from && pages.length < MOST_PAGES)
-      pages.unshift(await this.source.older(pages[0].messages[0].ts));
+    const [pages, meanwhile] = await this.#hearing(() => this.#pagesBackTo(from));
     if (turn !== this.turn) return undefined;
     this.items = [];
     this.older = pages[0].more;
     this.newer = false;
-    this.#merge(pages.flatMap((page) => page.messages));
+    for (const page of pages) this.#merge(page);
     const at = from ? this.items.findIndex((ts) => ts >= from) : -1;
     this.start = at < 0 ? Math.max(0, this.items.length - SPAN) : at;
     this.end = Math.min(this.items.length, this.start + SPAN);
+    for (const change of meanwhile) this.changed(change);
     return this.render();
   }
 
-  #merge(messages) {
-    store.keep(messages);
+  // A page of the server's, and when it was asked for.
+  async #page(way, ts) {
+    const asked = store.tick;
+    return { ...(await this.source[way](ts)), asked };
+  }
+
+  #merge({ messages, asked }) {
+    store.keep(messages, asked);
     const all = new Set(this.items);
-    for (const one of messages) if (this.source.belongs(one)) all.add(one.ts);
+    const stands = (one) => this.source.belongs(one) && store.message(one.channel, one.ts);
+    for (const one of messages) if (stands(one)) all.add(one.ts);
     this.items = [...all].sort(byTs);
+  }
+
+  // What comes of a fetch, and what was told meanwhile, of which the server may not have known.
+  async #hearing(fetch) {
+    const meanwhile = (this.meanwhile = []);
+    try {
+      return [await fetch(), meanwhile];
+    } finally {
+      if (this.meanwhile === meanwhile) this.meanwhile = null;
+    }
+  }
+
+  async #pagesBackTo(from) {
+    const pages = [await this.#page("older", null)];
+    while (from && pages[0].more && (pages[0].messages[0]?.ts ?? "") > from && pages.length < MOST_PAGES)
+      pages.unshift(await this.#page("older", pages[0].messages[0].ts));
+    return pages;
   }
 
   /** Messages came, changed or went. */
   changed({ messages, gone }) {
+    this.meanwhile?.push({ messages, gone });
     if (!this.loaded) return;
     let touched = false;
     for (const one of messages) if (this.source.belongs(one)) touched = this.#arrived(one) || touched;
@@ -311,10 +339,10 @@ export class MessageList {
   async #up(turn) {
     if (this.start === 0) {
       if (!this.older) return;
-      const page = await this.source.older(this.items[0] ?? null);
+      const page = await this.#page("older", this.items[0] ?? null);
       if (turn !== this.turn) return;
       const before = this.items.length;
-      this.#merge(page.messages);
+      this.#merge(page);
       this.older = page.more;
       this.start = this.items.length - before;
       this.end += this.start;
@@ -327,9 +355,9 @@ export class MessageList {
   async #down(turn) {
     if (this.end === this.items.length) {
       if (!this.newer) return;
-      const page = await this.source.newer(this.items.at(-1) ?? "0");
+      const page = await this.#page("newer", this.items.at(-1) ?? "0");
       if (turn !== this.turn) return;
-      this.#merge(page.messages);
+      this.#merge(page);
       this.newer = page.more;
     }
     if (this.end === this.items.length) return;
@@ -370,9 +398,9 @@ export class MessageList {
   }
 
   async #further(turn) {
-    const page = await this.source.older(this.items[0] ?? null);
+    const page = await this.#page("older", this.items[0] ?? null);
     if (turn !== this.turn) return;
-    this.#merge(page.messages);
+    this.#merge(page);
     this.older = page.more;
   }
 

@@ -49,10 +49,12 @@ class Store {
   opened = (Date.now() / 1000).toFixed(6);
   threadSeen = new Map(); // "channel/ts of the root": the newest reply that was on the screen
   streams = new Map(); // the messages that are growing, as in `state.messages`
+  tick = 0; // goes up when messages are told of
   epoch = 0; // goes up when names or the acting person may have changed, and with them all that is drawn
   retry = () => {}; // the feed puts "connect again at once" here
   #me = localStorage.getItem(ME) ?? "";
   #listeners = new Map();
+  #toldAt = new Map(); // by message: the tick at which it was last told of
 
   constructor() {
     addEventListener("hashchange", () => this.#moved(placeOf(location.hash)));
@@ -193,28 +195,39 @@ class Store {
   }
 
   #applyMessages(messages, gone) {
-    this.keep(messages);
+    this.tick += 1;
+    for (const one of messages) this.#set(one);
     for (const one of gone) {
-      this.state.messages.delete(`${one.channel}/${one.ts}`);
-      this.streams.delete(`${one.channel}/${one.ts}`);
+      this.state.messages.delete(keyOf(one));
+      this.streams.delete(keyOf(one));
     }
+    for (const one of [...messages, ...gone]) this.#toldAt.set(keyOf(one), this.tick);
+    this.#forget();
     return { messages, gone };
   }
 
-  /** Remember messages that were fetched; the oldest known go when there are too many. */
-  keep(messages) {
+  /** Remember messages that were asked for at that tick: what was told of since is newer than they are. */
+  keep(messages, asked) {
+    for (const one of messages) if ((this.#toldAt.get(keyOf(one)) ?? 0) <= asked) this.#set(one);
+    this.#forget();
+  }
+
+  #set(message) {
+    const key = keyOf(message);
+    this.state.messages.set(key, message);
+    if (message.streaming_state === "in_progress") this.streams.set(key, message);
+    else this.streams.delete(key);
+  }
+
+  // The oldest known go when there are too many.
+  #forget() {
     const known = this.state.messages;
-    for (const one of messages) {
-      const key = `${one.channel}/${one.ts}`;
-      known.set(key, one);
-      if (one.streaming_state === "in_progress") this.streams.set(key, one);
-      else this.streams.delete(key);
-    }
     if (known.size <= KEPT_MESSAGES) return;
     for (const [key, one] of known) {
       if (known.size <= KEPT_MESSAGES) break;
       if (one.channel !== this.place.channel) known.delete(key);
     }
+    if (this.#toldAt.size > KEPT_MESSAGES) this.#toldAt = new Map([...this.#toldAt].slice(-KEPT_MESSAGES));
   }
 
   /** One message, or undefined. */
@@ -226,6 +239,10 @@ class Store {
   session(channel, threadTs) {
     return this.state.sessions.get(`${channel}/${threadTs}`);
   }
+}
+
+function keyOf(message) {
+  return `${message.channel}/${message.ts}`;
 }
 
 // A record that came again (a retried delivery's answer) takes the place of the one before.
