@@ -41,11 +41,9 @@ ACCEPT_SECONDS = 1.8
 _LOCK_SECONDS = 0.4
 _BATCH = 64
 # While one batch is with the database the next is gathered: few large ones cost both much less than many
-# small ones. But one that has all who ask leaves this process nothing to do meanwhile, so of more than a
-# few it takes half; and one that is with the database for longer than a moment is not waited for.
-_FEW = 16
+# small ones. One that takes longer than most, as behind a lock, is not waited for.
 _SIDE_BY_SIDE = 3
-_PATIENCE_SECONDS = 0.002
+_PATIENCE_SECONDS = 0.008
 _WAITING = 2_000
 _TITLE = 80
 
@@ -163,13 +161,12 @@ class Intake:
         """
         batch: dict[str, _Waiting] = {}
         rest: list[_Waiting] = []
-        most = min(_BATCH, max(_FEW, (len(self._queue) + len(self._under_way)) // 2))
         for waiting in self._queue:
             if waiting.answer.done():  # who asked is gone, or was told to come again
                 continue
             key = waiting.arrival.conversation_key
             first = batch.get(key)
-            if first is None and len(batch) < most and key not in self._under_way:
+            if first is None and len(batch) < _BATCH and key not in self._under_way:
                 batch[key] = waiting
             elif first is not None and fresh.are_twins(first.arrival, waiting.arrival):
                 first.twins.append(waiting)
