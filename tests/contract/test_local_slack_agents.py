@@ -28,11 +28,6 @@ async def slack() -> AsyncIterator[LocalSlack]:
 
 
 @pytest.fixture
-def client(slack: LocalSlack) -> AsyncWebClient:
-    return client_of(slack)
-
-
-@pytest.fixture
 async def root(slack: LocalSlack) -> Message:
     return await slack.say("ada", "general", "root")
 

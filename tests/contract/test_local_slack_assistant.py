@@ -21,11 +21,6 @@ async def slack() -> AsyncIterator[LocalSlack]:
         yield server
 
 
-@pytest.fixture
-def client(slack: LocalSlack) -> AsyncWebClient:
-    return client_of(slack)
-
-
 def shown(slack: LocalSlack) -> dict[str, Any]:
     return {p.id: (p.title, p.prompts) for p in slack.workspace.surfaces.prompts}
 

@@ -1,18 +1,11 @@
 """What the content of streams may be in the local Slack, and what becomes of it."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from bot.local import LocalSlack
 from tests.contract.slack_thread import Thread, error, task, text, thread_in
-
-
-@pytest.fixture
-async def slack() -> AsyncIterator[LocalSlack]:
-    async with LocalSlack(limits=False, clock="virtual") as server:
-        yield server
 
 
 @pytest.fixture

@@ -12,12 +12,6 @@ from tests.support import eventually
 
 
 @pytest.fixture
-async def slack() -> AsyncIterator[LocalSlack]:
-    async with LocalSlack(limits=False, clock="virtual") as server:
-        yield server
-
-
-@pytest.fixture
 async def receiver(slack: LocalSlack) -> AsyncIterator[Receiver]:
     async with receiving(slack) as app:
         yield app

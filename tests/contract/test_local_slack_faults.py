@@ -18,16 +18,6 @@ async def slack() -> AsyncIterator[LocalSlack]:
         yield server
 
 
-@pytest.fixture
-def client(slack: LocalSlack) -> AsyncWebClient:
-    return client_of(slack)
-
-
-@pytest.fixture
-def general(slack: LocalSlack) -> str:
-    return slack.channels["general"]
-
-
 async def limited(call: Awaitable[Any]) -> int:
     with pytest.raises(SlackApiError) as caught:
         await call

@@ -20,11 +20,6 @@ async def slack() -> AsyncIterator[LocalSlack]:
         yield server
 
 
-@pytest.fixture
-def client(slack: LocalSlack) -> AsyncWebClient:
-    return client_of(slack)
-
-
 async def error(call: Awaitable[Any]) -> str:
     with pytest.raises(SlackApiError) as caught:
         await call

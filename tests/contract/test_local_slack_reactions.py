@@ -25,11 +25,6 @@ async def slack() -> AsyncIterator[LocalSlack]:
 
 
 @pytest.fixture
-def client(slack: LocalSlack) -> AsyncWebClient:
-    return client_of(slack)
-
-
-@pytest.fixture
 async def said(slack: LocalSlack) -> Message:
     return await slack.say("ada", "general", "hi")
 

@@ -17,17 +17,6 @@ from tests.contract.slack_receiver import Receiver, client_of, receiving
 
 
 @pytest.fixture
-async def slack() -> AsyncIterator[LocalSlack]:
-    async with LocalSlack(limits=False, clock="virtual") as server:
-        yield server
-
-
-@pytest.fixture
-def client(slack: LocalSlack) -> AsyncWebClient:
-    return client_of(slack)
-
-
-@pytest.fixture
 async def receiver(slack: LocalSlack) -> AsyncIterator[Receiver]:
     async with receiving(slack) as app:
         yield app

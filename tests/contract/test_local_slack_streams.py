@@ -1,7 +1,7 @@
 """Streams of the local Slack, called through the real slack_sdk."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,6 @@ from bot.local import LocalSlack
 from bot.local.workspace import SCOPES
 from tests.contract.slack_receiver import client_of, receiving
 from tests.contract.slack_thread import Thread, error, task, text, thread_in
-
-
-@pytest.fixture
-async def slack() -> AsyncIterator[LocalSlack]:
-    async with LocalSlack(limits=False, clock="virtual") as server:
-        yield server
 
 
 @pytest.fixture

@@ -32,11 +32,6 @@ async def slack() -> AsyncIterator[LocalSlack]:
 
 
 @pytest.fixture
-def client(slack: LocalSlack) -> AsyncWebClient:
-    return client_of(slack)
-
-
-@pytest.fixture
 async def app(slack: LocalSlack) -> AsyncIterator[App]:
     async with receiving(slack) as receiver:
         made = App(receiver)

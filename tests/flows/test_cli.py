@@ -13,7 +13,6 @@ import pytest
 
 from router.runtime.local import LocalRuntime
 from store import database
-from store.embedded import temporary_data_dir
 from tests.chaos.processes import ENCRYPTION_KEYS, Fleet, Processes, processes, serving
 from tests.harness import World, environment, world
 from tests.support import eventually
@@ -33,12 +32,6 @@ async def commands(tmp_path: Path) -> AsyncIterator[Processes]:
 @pytest.fixture
 def fleet(here: World, commands: Processes) -> Fleet:
     return Fleet(here, commands)
-
-
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    with temporary_data_dir() as folder:
-        yield folder
 
 
 def without(env: dict[str, str], *names: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ import pty
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from router.behaviour import AgentSettings
 from router.runtime.local import brain
 from store import agents, members
 from store.database import Connection
-from store.embedded import temporary_data_dir
 from tests.harness import World, environment
 from tests.support import eventually
 
@@ -47,12 +46,6 @@ _SCREEN = {"DISPLAY": ":0"}
 )
 def test_a_browser_is_opened_where_somebody_sits(environ, platform, terminal, opens):
     assert can_open(environ, platform, terminal=terminal) is opens
-
-
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    with temporary_data_dir() as folder:
-        yield folder
 
 
 class Terminal:
