@@ -153,7 +153,9 @@ class Town:
         await self._twice("accept", self._accept, picked)
         for n in picked:
             await self._timed("claim", self._claim(n))
-        await self.connection.execute(_SETTLE, [_session(n) for n in picked], self.agents)
+        async with self.connection.transaction():  # one plan for any ids would read whole tables
+            await self.connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+            await self.connection.execute(_SETTLE, [_session(n) for n in picked], self.agents)
         return {name: common.percentile(t, 0.5) for name, t in self._took.items()}
 
     async def _twice(
