@@ -17,7 +17,7 @@ from store import sessions
 from tests.harness import TIMING, World
 from tests.support import eventually
 
-QUICK = replace(TIMING, settle=0.3, grace=0.05, quiet=0.4)
+QUICK = replace(TIMING, settle=1.0, grace=0.05, quiet=0.4)
 
 REFUSALS = ["unauthorized", "unpaid", "forbidden", "too_large", "refused"]
 AWAY = ["rate_limit", "overloaded", "server_error", "unavailable"]
