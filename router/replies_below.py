@@ -16,8 +16,6 @@ from router import refusals, revisions
 from router.routing import Arrival, Followed, Outcome, Turned
 from store import calls, escalations, inputs
 from store.database import Connection
-from store.ids import new_id
-from store.inputs import NewInput
 from store.leases import Ready
 
 
@@ -56,20 +54,7 @@ async def _write(connection: Connection, item: Followed, turn_id: UUID) -> bool:
         return await revisions.revise(connection, arrival, mine, body)
     if revisions.makes_none(arrival):
         return False
-    reply = NewInput(
-        id=new_id(),
-        deployed_agent_id=item.thread.deployed_agent_id,
-        workspace_id=item.thread.workspace_id,
-        session_id=item.thread.session_id,
-        kind="decision",
-        body=body,
-        order_key=arrival.ts,
-        dedupe_key=arrival.dedupe_key,
-        revision=arrival.revision,
-        client_key=arrival.client_key,
-        slack_event_id=arrival.slack_event_id,
-        deleted=arrival.deleted,
-    )
+    reply = revisions.input_of(item, item.thread.session_id, "decision", body)
     return bool(await inputs.add(connection, [reply]))
 
 

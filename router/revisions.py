@@ -44,19 +44,8 @@ def new_inputs(
         return []
     if mine is not None and not _is_correction(arrival, mine):
         return []
-    message = NewInput(
-        id=new_id(),
-        deployed_agent_id=item.thread.deployed_agent_id,
-        workspace_id=item.thread.workspace_id,
-        session_id=session_id,
-        kind="message",
-        body=arrival.body,
-        order_key=arrival.ts,
-        dedupe_key=arrival.dedupe_key,
-        revision=arrival.revision,
-        client_key=arrival.client_key,
-        slack_event_id=arrival.slack_event_id,
-        deleted=arrival.deleted,
+    message = replace(
+        input_of(item, session_id, "message", arrival.body),
         shown_waiting=marked and not arrival.deleted,
     )
     if mine is None:
@@ -72,6 +61,25 @@ def new_inputs(
             shown_waiting=False,
         )
     ]
+
+
+def input_of(item: Followed, session_id: UUID, kind: str, body: dict[str, Any]) -> NewInput:
+    """A new row of the session for this arrival, known by the message that it came with."""
+    arrival = item.arrival
+    return NewInput(
+        id=new_id(),
+        deployed_agent_id=item.thread.deployed_agent_id,
+        workspace_id=item.thread.workspace_id,
+        session_id=session_id,
+        kind=kind,
+        body=body,
+        order_key=arrival.ts,
+        dedupe_key=arrival.dedupe_key,
+        revision=arrival.revision,
+        client_key=arrival.client_key,
+        slack_event_id=arrival.slack_event_id,
+        deleted=arrival.deleted,
+    )
 
 
 def _is_correction(arrival: Arrival, mine: Known) -> bool:

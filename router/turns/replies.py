@@ -55,8 +55,8 @@ async def cut_long(engine: Engine, holding: Holding, turn: Turn, said: Said) -> 
     shown = [part for part in parts if part.slack_ts and not part.settled]
     if segment is not None and not (said.interrupted and shown):
         cut = _remembering(cuts, engine, holding)
-        settled = [] if said.restarted else shown
-        await asyncio.to_thread(_pieces, cut, said.text, segment, settled)
+        among = [] if said.restarted else shown
+        await asyncio.to_thread(_pieces, cut, said.text, segment, among)
     return cuts
 
 
@@ -97,7 +97,7 @@ async def write(  # noqa: PLR0913, PLR0917  # all that an answer is made of
     shown = await previews.settle(connection, lease, turn.id) if previewed else []
     if said.interrupted and shown:
         return stand(turn, shown, said.steps, segment.pause)
-    cut = _remembering({} if cuts is None else cuts, engine, holding)
+    cut = _remembering(cuts or {}, engine, holding)
     pieces = _pieces(cut, said.text, segment, [] if said.restarted else shown)
     if said.restarted:
         pieces = list(zip_longest([words for words, _ in pieces], shown))
