@@ -6,7 +6,8 @@ a disconnect. Events may come more than once; whoever reads them goes by their i
 The history trails: what it was late to show right after an attach is not on the stream either, and
 is listed a little later; an end that comes before that is passed on behind a listing which shows it,
 and so all that was before it. An attach whose listing had to wait that long for its permit needs no
-second one, so that a thousand turns that lost their holder cost two reads each.
+second one, so that a thousand turns that lost their holder cost two reads each. What has just been
+made has no history to list: of the runtime's reads, a new thread takes one.
 """
 
 import asyncio
@@ -63,11 +64,15 @@ _ENDS = frozenset({"session.status_idle", "session.status_terminated"})
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What to follow from which place on; `in_flight` where a turn of it lost its holder."""
+    """What to follow from which place on.
+
+    `in_flight`: a turn of it lost its holder. `untouched`: nobody can have sent anything to it yet.
+    """
 
     session_id: str
     since: datetime | None
     in_flight: bool
+    untouched: bool = False
 
 
 async def follow(
@@ -107,6 +112,7 @@ class _Feed:
         self._runtime, self._source, self._inbox = runtime, source, inbox
         self._settle, self._quiet = settle, quiet
         self._need = Need.RECOVERY if source.in_flight else Need.LIVE
+        self._untouched = source.untouched
         self._silence = quiet
         self._heard_at = clock.monotonic()
         self._attached = asyncio.Event()
@@ -136,7 +142,8 @@ class _Feed:
     async def _missed(self) -> list[Event]:
         """What happened before the stream was open; from then on a turn is in flight."""
         opened_at = clock.monotonic()
-        events = await self._history(self._need)
+        events = [] if self._untouched else await self._history(self._need)
+        self._untouched = False
         self._heard_at = clock.monotonic()
         # an answer that late was asked for when the history had had its time
         enough = self._settle + self._runtime.deadline

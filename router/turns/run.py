@@ -186,7 +186,9 @@ class Runner:
     async def _follow(self, runtime_session: str, tasks: asyncio.TaskGroup) -> None:
         timing, held = self._engine.timing, self._held
         in_flight = any(i.state != "queued" for i in self._messages.asked)
-        source = Source(runtime_session, held.place_at, in_flight)
+        # its id was not kept when it was claimed, and nothing goes to a session before that
+        untouched = held.anthropic_session_id is None
+        source = Source(runtime_session, held.place_at, in_flight, untouched)
         await follow(
             self._engine.runtime,
             source,

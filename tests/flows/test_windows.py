@@ -9,7 +9,9 @@ from bot import ground
 from bot.app import App
 from bot.local.model import Message
 from router.clock import Backoff
+from router.runtime.feed import _Feed
 from router.turns import ending
+from router.turns.project import Event
 from tests.harness import TIMING, World
 from tests.support import eventually
 
@@ -64,12 +66,21 @@ async def test_an_end_soon_after_an_attach_waits_for_what_the_history_was_late_t
     assert [turn["state"] for turn in await here.turns()] == ["completed"]
 
 
-async def test_where_the_next_listing_is_late_too_there_is_another(here: World):
+async def test_where_the_next_listing_is_late_too_there_is_another(
+    here: World, monkeypatch: pytest.MonkeyPatch
+):
+    look_behind = _Feed._look_behind
+
+    async def soon(feed: _Feed, end: Event) -> None:
+        feed._settle = 0.05  # from the first look to the second; nobody looks before that
+        await look_behind(feed, end)
+
+    monkeypatch.setattr(_Feed, "_look_behind", soon)
     asked = await half_done(here)
     lacking = from_the_answer_on(here)
     before = here.runtime.requests("events.list")
     late = here.runtime.fault("history_lag", events=lacking)
-    async with here.app(timing=replace(UNSETTLED, settle=1.0)):
+    async with here.app(timing=UNSETTLED):
         await eventually(lambda: late.hits)
         # what comes until the end is not more than these
         later = here.runtime.fault("history_lag", events=lacking + 9)
@@ -91,19 +102,31 @@ async def test_a_listing_that_fails_at_the_end_is_made_up_for(here: World):
 
 
 async def test_a_turn_that_was_listened_to_from_its_beginning_is_listed_once(here: World):
+    """And not at all where its session has just been made: there is nothing to list."""
     async with here.app(timing=UNSETTLED):
         asked = await ask(here, "!tool")
         assert await here.answers(asked.channel, asked.ts, 1) == [TOOL_ANSWER]
+        assert here.runtime.requests("events.list") == 0
+        await here.slack.say("ada", asked.channel, "!tool", thread_ts=asked.ts)
+        assert await here.answers(asked.channel, asked.ts, 2) == [TOOL_ANSWER] * 2
     assert here.runtime.requests("events.list") == 1
 
 
-async def test_a_turn_whose_send_was_put_off_is_listed_once_by_each_holder(here: World):
+async def test_a_new_session_whose_stream_breaks_off_is_listed_from_then_on(here: World):
+    cut = here.runtime.fault("cut_stream", event_type="agent.message")
+    async with here.app(timing=replace(UNSETTLED, settle=600.0)):
+        asked = await ask(here, "!tool")
+        assert await here.answers(asked.channel, asked.ts, 1) == [TOOL_ANSWER]
+    assert (cut.hits, here.runtime.requests("events.list")) == (1, 1)
+
+
+async def test_a_turn_whose_send_was_put_off_is_listed_by_the_next_holder(here: World):
     put_off = here.runtime.fault("rate_limit", route="events.send")
     async with here.app(timing=UNSETTLED):
         asked = await ask(here, "!tool")
         assert await here.answers(asked.channel, asked.ts, 1) == [TOOL_ANSWER]
     assert put_off.hits == 1
-    assert here.runtime.requests("events.list") == 2
+    assert here.runtime.requests("events.list") == 1
 
 
 # ------------------------------------------------------------------ what is known not to have happened
@@ -149,11 +172,14 @@ async def test_a_session_that_may_have_been_made_before_is_still_looked_for(here
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request is given up soon, and what became of it is looked for at once."""
-    monkeypatch.setattr(ground, "_MOST_SEND_SECONDS", 0.3)
+    """A request is given up sooner, and what became of it is looked for at once.
+
+    What is given up sooner still on a busy machine is no fault of the test's.
+    """
+    monkeypatch.setattr(ground, "_MOST_SEND_SECONDS", 1.5)
 
 
-QUICK = replace(TIMING, settle=0.05, grace=0.05)
+QUICK = replace(TIMING, settle=0.05, grace=0.05, quiet=60.0)  # no listing more than is counted
 
 
 def copies(here: World, text: str = "hello") -> int:
@@ -237,20 +263,20 @@ async def test_a_message_that_no_look_showed_is_doubled_and_counted(here: World)
             await here.slack.say("ada", asked.channel, text, thread_ts=asked.ts)
             await answered(here, asked, text, posts)
             assert counted(app)["runtime"] == 1
-    # once when attached, twice for the lost send, once more when attached again
-    assert (lost.hits, unseen.hits) == (1, 4)
+    # twice for the lost send, once more when attached again
+    assert (lost.hits, unseen.hits) == (1, 3)
 
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_message_that_shows_when_it_is_to_be_sent_again_is_not(here: World):
     """Both looks came too early; the listing of the next attach did not."""
-    unseen = here.runtime.fault("history_lag", route="events.list", events=99, times=3)
+    unseen = here.runtime.fault("history_lag", route="events.list", events=99, times=2)
     lost = here.runtime.fault("drop_after", route="events.send")
     async with here.app(timing=QUICK) as app:
         asked = await ask(here)
         await answered(here, asked, "hello", 1)
         assert counted(app)["runtime"] == 0
-    assert (lost.hits, unseen.hits, copies(here)) == (1, 3, 1)
+    assert (lost.hits, unseen.hits, copies(here)) == (1, 2, 1)
 
 
 @pytest.mark.usefixtures("impatient")
