@@ -178,6 +178,8 @@ class Runner:
             runtime_session = await session.ensure(self._engine, self._holding, agent)
             feed = tasks.create_task(self._follow(runtime_session, tasks))
             await self._until_released(runtime_session)
+            await self._show(self._rest)  # at once: a stop may cut short what is cleared up below
+            self._working = False
             await self._messages.bringing.stop()
             await self._tools.stop()
             feed.cancel()
