@@ -261,7 +261,11 @@ async def listen(dsn: str, on_payload: Callable[[str], None], lost: asyncio.Even
         if sender != ours:  # what this process said itself it knows already
             _each(str(payload), on_payload)
 
-    await connection.add_listener(_CHANNEL, heard)
+    try:
+        await connection.add_listener(_CHANNEL, heard)
+    except BaseException:  # nobody else knows of it
+        _terminate(connection)
+        raise
     connection.add_termination_listener(lambda _: lost.set())
     return connection
 

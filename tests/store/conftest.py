@@ -6,6 +6,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from router import intake
 from store import database
 from store.database import Connection
 from tests.databases import database_named
@@ -14,6 +15,38 @@ from tests.store.factories import Ground
 from tests.store.grown import grow
 
 Connect = Callable[[], Awaitable[Connection]]
+
+_LOCK_SECONDS = intake._LOCK_SECONDS
+_LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine all may stand still for seconds: no limit of ours ends what a test waits for.
+
+    Tests of a limit set it themselves.
+    """
+    for name in _LIMITS:
+        monkeypatch.setitem(database._SERVER_SETTINGS, name, "60000")
+    for module, name in (
+        (database, "_CONNECT_SECONDS"),
+        (database, "_COMMAND_SECONDS"),
+        (intake, "ACCEPT_SECONDS"),
+        (intake, "_LOCK_SECONDS"),
+    ):
+        monkeypatch.setattr(module, name, 60.0)
+
+
+@pytest.fixture
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accepts wait for a row no longer than they do in earnest."""
+    monkeypatch.setattr(intake, "_LOCK_SECONDS", _LOCK_SECONDS)
+
+
+@pytest.fixture
+def _no_second_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is in an accept's batch hears of its error; none is tried again alone."""
+    monkeypatch.setattr(database, "ROW_ERRORS", ())
 
 
 @pytest.fixture

@@ -14,12 +14,18 @@ class Line:
     """`dsn` leads through the line. What has gone dead stays dead; new connections are alive."""
 
     dsn: str = ""
+    swallowed: bytes | None = None  # what holds this does not pass
     _alive: list[asyncio.Event] = field(default_factory=list)
     _open: asyncio.Event = field(default_factory=asyncio.Event)
     _clients: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._open.set()
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._clients)
 
     def go_dead(self) -> None:
         """Nothing passes any more on the connections there are, in either direction."""
@@ -69,7 +75,8 @@ class Line:
             while data := await source.read(65_536):
                 await alive.wait()
                 await self._open.wait()
-                drain.write(data)
+                if self.swallowed is None or self.swallowed not in data:
+                    drain.write(data)
 
 
 async def _reach(dsn: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
