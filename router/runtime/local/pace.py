@@ -4,6 +4,9 @@ import asyncio
 import math
 import time
 
+# Sums of the same seconds in another order differ in their last bits.
+_ROUNDING_SECONDS = 1e-6
+
 
 class TurnInterruptedError(Exception):
     """A wait that a `user.interrupt` ended."""
@@ -33,7 +36,7 @@ class Pace:
     def advance(self, seconds: float) -> None:
         """Moves time on at once and wakes whoever waited for less."""
         self._offset += seconds
-        now = self.now()
+        now = self.now() + _ROUNDING_SECONDS
         for sleeper, due in list(self._sleepers.items()):
             if due <= now:
                 _settle(sleeper)
