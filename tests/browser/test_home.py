@@ -1,5 +1,7 @@
 """App Home shows what waits for a person, who decides there; and the agent's prompts are one press."""
 
+import re
+
 from playwright.async_api import expect
 
 from tests.browser.conftest import Visits
@@ -33,7 +35,11 @@ async def test_a_suggested_prompt_is_used(here: World, visit: Visits):
         ada = await visit("ada")
         await ada.goes_to_the_agent()
         await expect(ada.channel).to_contain_text("Good to see you")
-        await ada.presses("Ask me something", ada.channel)
+        await ada.channel.get_by_role("button", name="Ask me something").hover()
+        await ada.page.mouse.down()
+        await here.slack.say("grace", "random", "something else changes meanwhile")
+        await expect(ada.page).to_have_title(re.compile("^• "))
+        await ada.page.mouse.up()
         await ada.opens_thread("which planet is the largest?")
         await expect(ada.in_thread('You said: "which planet is the largest?"')).to_be_visible()
         await here.at_rest()

@@ -24,6 +24,11 @@ async def _asks(person: Person, text: str) -> None:
     await person.opens_thread(text)
 
 
+async def _looks_for(person: Person, word: str) -> None:
+    """Only what is in view is there; on a busy machine more lines come than fit."""
+    await person.inspector.get_by_label("Filter the timeline by text").fill(word)
+
+
 async def _opens(person: Person, tab: str) -> Locator:
     await person.inspector.get_by_role("tab", name=tab).click()
     return person.inspector.get_by_role("tabpanel", name=tab)
@@ -43,8 +48,7 @@ async def test_one_answer_is_followed_from_the_event_to_the_call(here: World, vi
             "runtime: session.status_idle",
             "app → Slack: chat.postMessage",
         ):
-            # only what is in view is there; on a busy machine more lines come than fit
-            await ada.inspector.get_by_label("Filter the timeline by text").fill(name.split()[-1])
+            await _looks_for(ada, name.split()[-1])
             await expect(_row(ada, name)).to_be_visible()
         call = _row(ada, "app → Slack: chat.postMessage")
         await call.click()
@@ -86,6 +90,7 @@ async def test_a_fault_is_switched_on_and_survived(here: World, visit: Visits):
         await expect(ada.in_thread('You said: "hello"')).to_be_visible()
         await expect(faults).to_contain_text("Nothing misbehaves.")
         await _opens(ada, "Timeline")
+        await _looks_for(ada, "drop_after")
         struck = ada.inspector.get_by_role("button", name="drop_after")
         await expect(struck.first).to_be_visible()
         await here.at_rest()
@@ -98,6 +103,7 @@ async def test_an_order_to_the_runtime_is_carried_out(here: World, visit: Visits
         await ada.opens_inspector()
         faults = await _opens(ada, "Faults")
         await ada.presses("Keep the model thinking", faults)
+        await eventually(lambda: here.runtime.world.gate._all, says="the order carried out")
         await _asks(ada, "hello")
         await eventually(here.runtime.held)
         await expect(ada.status).to_have_text("Working…")

@@ -50,6 +50,7 @@ async def test_up_in_an_empty_field_edits_the_last_message(here: World, visit: V
     ada = await visit("ada")
     await ada.goes_to("general")
     await ada.says("the frist")
+    await expect(ada.in_channel("the frist")).to_be_visible()
     await ada.says("the secnod")
     await expect(ada.in_channel("the secnod")).to_be_visible()
     await ada.composer.focus()

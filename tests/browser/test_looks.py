@@ -115,9 +115,13 @@ async def test_the_inspector(here: World, visit: Visits):
         await expect(ada.in_thread("You said")).to_be_visible()
         await here.at_rest()
         await ada.opens_inspector()
+        # only what is in view is there, and what is open stays in view
+        words = ada.inspector.get_by_label("Filter the timeline by text")
+        await words.fill("app_mention")
         line = ada.inspector.get_by_role("button", name=re.compile("app_mention")).first
         await line.click()
         await expect(line).to_have_attribute("aria-expanded", "true")
+        await words.fill("")
         await _is_clean(ada, "the timeline")
         for tab in ("Rows", "Faults"):
             await ada.inspector.get_by_role("tab", name=tab).click()

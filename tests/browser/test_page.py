@@ -1,12 +1,15 @@
 """What else a person sees and does at the page, at a desk."""
 
 import base64
+import re
 
+import pytest
 from playwright.async_api import expect
 
 from tests.browser.arranged import bot_says, bot_tells
 from tests.browser.conftest import Visits
 from tests.harness import World
+from tests.support import eventually
 
 _DOT = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
@@ -107,7 +110,7 @@ async def test_what_is_new_is_marked_until_it_is_read(here: World, visit: Visits
     await ada.goes_to("general")
     await expect(ada.unread("random")).to_be_hidden()
     await here.slack.say("grace", "random", "anybody here?")
-    await here.slack.say("grace", "random", "hello?")
+    newest = await here.slack.say("grace", "random", "hello?")
     await expect(ada.unread("random")).to_have_accessible_name("random, 2 unread messages")
     await ada.goes_to("random")
     await expect(ada.in_channel("anybody here?")).to_be_visible()
@@ -116,12 +119,45 @@ async def test_what_is_new_is_marked_until_it_is_read(here: World, visit: Visits
     await expect(ada.channels.get_by_role("button", name="random")).to_be_visible()
     await expect(ada.unread("random")).to_be_hidden()
     await ada.becomes("linus")
+    reads = here.slack.workspace.state.reads["C0RANDOM"]
+    await eventually(lambda: reads.get("U0LINUS") == newest.ts, says="linus having read it")
     await expect(ada.unread("random")).to_be_hidden()
     await ada.goes_to("general")
     await here.slack.say("grace", "random", "bye")
     await expect(ada.unread("random")).to_have_accessible_name("random, 1 unread message")
     await ada.becomes("grace")
     await expect(ada.unread("random")).to_be_hidden()
+
+
+_TOLD = """(text) => import("/_page/static/store.js").then(
+    ({store}) => [...store.state.messages.values()].some((one) => one.text === text))"""
+_DRAWN = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+@pytest.mark.parametrize("what", ["replies", "channel"])
+async def test_what_is_drawn_anew_between_press_and_release_is_pressed_all_the_same(
+    here: World, visit: Visits, what: str
+):
+    root = await here.slack.say("grace", "general", "lunch?")
+    await here.slack.say("linus", "general", "where?", thread_ts=root.ts)
+    ada = await visit("ada")
+    await ada.goes_to("general")
+    replies = ada.in_channel("lunch?").get_by_role("button", name=re.compile("repl"))
+    await expect(replies).to_contain_text("1 reply")
+    channel = ada.channels.get_by_role("button", name="random")
+    await (replies if what == "replies" else channel).hover()
+    await ada.page.mouse.down()
+    await here.slack.say("linus", "general", "when?", thread_ts=root.ts)
+    await here.slack.say("grace", "private", "psst")
+    await ada.page.wait_for_function(_TOLD, arg="psst")
+    await ada.page.evaluate(_DRAWN)
+    await ada.page.mouse.up()
+    if what == "replies":
+        await expect(ada.in_thread("when?")).to_be_visible()
+        await expect(replies).to_contain_text("2 replies")
+    else:
+        await expect(ada.channel.get_by_role("heading", level=1)).to_have_text("random")
+    await expect(ada.unread("private")).to_have_accessible_name("private, 1 unread message")
 
 
 _HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"

@@ -113,7 +113,9 @@ export class Composer {
     const known = channel && !whyNot(channel) ? store.state.prompts.get(channel.id) : null;
     const here = known?.prompts?.length && (known.thread_ts ?? null) === (threadTs ?? null);
     this.prompts.hidden = !here;
-    if (!here) return;
+    const drawn = here && JSON.stringify([known.title, known.prompts]);
+    if (!here || drawn === this.drawnPrompts) return; // one that is being pressed stays
+    this.drawnPrompts = drawn;
     const use = (one) => this.#post(one.message, []);
     fill(
       this.prompts,

@@ -4,6 +4,7 @@ import { act } from "./api.js";
 import { renderBlocks } from "./blocks.js";
 import { fill, h, svg } from "./dom.js";
 import { keepingFocus } from "./focus.js";
+import { undisturbed } from "./pointer.js";
 import { store } from "./store.js";
 import { goToApp } from "./ways.js";
 
@@ -15,8 +16,9 @@ const TABS = [["home", "Home"], ["messages", "Messages"], ["about", "About"]];
  */
 export function mountHome(container) {
   const home = new Home(container);
-  for (const topic of ["hello", "homes", "place", "me", "users"]) store.on(topic, () => home.refresh());
-  home.refresh();
+  const refresh = () => home.refresh();
+  for (const topic of ["hello", "homes", "place", "me", "users"]) store.on(topic, () => undisturbed(refresh));
+  refresh();
 }
 
 class Home {

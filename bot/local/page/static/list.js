@@ -5,6 +5,7 @@ import { dismiss, isDismissed } from "./dismissed.js";
 import { h, plural, svg } from "./dom.js";
 import { Hold } from "./hold.js";
 import { MessageView } from "./message.js";
+import { undisturbed } from "./pointer.js";
 import { articles, ensureOne, rove } from "./roving.js";
 import { rowsOf } from "./rows.js";
 import { byTs, store } from "./store.js";
@@ -29,6 +30,7 @@ export class MessageList {
     this.el = h("div", { class: "list" }, this.scroller, this.pill);
     this.actions = new ActionBar(this.rows, { inThread: source.inThread });
     this.nodes = new Map();
+    this.due = () => this.frame && this.render();
     this.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.hold = new Hold(this.scroller, this.rows);
     rove(this.rows, (event, article) => source.key?.(event, article.view));
@@ -190,7 +192,7 @@ export class MessageList {
 
   /** Draw at the next frame, once for all that changed until then. */
   later() {
-    this.frame ??= requestAnimationFrame(() => this.render());
+    this.frame ??= requestAnimationFrame(() => undisturbed(this.due));
   }
 
   /** Draw now. */
@@ -436,6 +438,7 @@ export class MessageList {
     this.turn += 1;
     this.watch.disconnect();
     cancelAnimationFrame(this.frame);
+    this.frame = null;
   }
 }
 

@@ -3,6 +3,7 @@
 import { fill, h, plural, svg } from "./dom.js";
 import { avatar, badge, channelIcon, channelName, mayRead } from "./person.js";
 import { appDm, openDm } from "./people.js";
+import { undisturbed } from "./pointer.js";
 import { store } from "./store.js";
 import { unreadChannels } from "./unread.js";
 
@@ -17,7 +18,7 @@ export function sidebar() {
     fill(lists, sections());
     if (focused) el.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
   };
-  const later = () => (frame ||= requestAnimationFrame(draw));
+  const later = () => (frame ||= requestAnimationFrame(() => undisturbed(draw)));
   for (const topic of ["hello", "users", "channels", "messages", "me", "place"]) store.on(topic, later);
   el.addEventListener("keydown", arrows);
   return el;
