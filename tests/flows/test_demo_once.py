@@ -22,7 +22,7 @@ async def test_once_plays_a_conversation_shows_it_and_exits_0(commands):
     assert "One session per thread" in result.stdout
     assert "wrong" not in result.stdout
     shown = " ".join(result.stdout.split())
-    assert re.search(r"!slow 2\.5 threadline .* seen it grows: \d+, \d+, \d+", shown)
+    assert re.search(r"!slow 4 threadline .* seen it grows: \d+, \d+, \d+", shown)
     assert "seen a card shows the step bash: in progress, and complete at the end" in shown
     assert "seen grace presses Stop" in shown
     assert "threadline Stopped by grace." in shown
