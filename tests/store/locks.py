@@ -20,6 +20,12 @@ async def blocked(observer: Connection, *waiters: Connection) -> None:
         )
 
 
+async def impatient(connection: Connection) -> Connection:
+    """The connection, from now on without time for rows that somebody holds."""
+    await connection.execute("SET lock_timeout = '100ms'")
+    return connection
+
+
 async def outcome(work: Coroutine[Any, Any, T]) -> T | Exception:
     """What the work returned or raised: a task group would end at the first error."""
     try:

@@ -87,7 +87,8 @@ async def test_a_plain_renewal_and_an_accept_deadlock(connect_patiently, db, on,
     ids = [lease.session_id for lease in taken.values()]
 
     async def naive(renewing: Connection) -> None:
-        await renewing.execute("SET enable_seqscan = off")  # the index gives the order of the ids
+        # an index gives the order of the ids
+        await renewing.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
         await renewing.execute(_NAIVE_RENEWAL, on.agent_id, ids, LEASE)
 
     accepting, renewing = await connect_patiently(), await connect_patiently()

@@ -24,10 +24,12 @@ async def _dies(db: Connection, session) -> Held:
     return held
 
 
-async def _wait(db: Connection) -> timedelta:
-    """How long after the lease's own end the session is to be had again, a claim made just now."""
-    wait: timedelta = await db.fetchval("SELECT ready_at - now() FROM agent_sessions")
-    return wait - LEASE
+async def _dies_and_waits(db: Connection, session) -> timedelta:
+    """As above; how long after the lease's own end the session is to be had again."""
+    await factories.held(db, session)
+    wait: timedelta = await db.fetchval("SELECT ready_at - lease_expires_at FROM agent_sessions")
+    await factories.expire(db, session)
+    return wait
 
 
 async def _time_passes(db: Connection) -> None:
@@ -49,9 +51,8 @@ async def test_after_one_death_the_session_is_taken_over_as_soon_as_the_lease_is
 async def test_after_each_further_death_it_waits_twice_as_long_up_to_a_minute(db, session):
     await _dies(db, session)
     for seconds in (1, 2, 4, 8, 16, 32, 64, 64):
-        await _dies(db, session)
-        wait = (await _wait(db)).total_seconds()
-        assert seconds * 0.5 - 1 < wait < seconds * 1.5, seconds
+        wait = (await _dies_and_waits(db, session)).total_seconds()
+        assert seconds * 0.5 <= wait <= seconds * 1.5, seconds
         assert not await _is_to_be_had(db, session)
         await _time_passes(db)
 
@@ -64,7 +65,7 @@ async def test_those_who_died_together_do_not_wait_equally_long(db, on):
                 await factories.held(db, one)
                 await factories.expire(db, one)
         waits = await db.fetch("SELECT DISTINCT ready_at FROM agent_sessions")
-    assert len(waits) == 20
+    assert len(waits) >= 18  # of a million microseconds two may be the same
 
 
 async def test_progress_takes_the_wait_away_and_giving_up_does_not(db, session):

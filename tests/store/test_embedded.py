@@ -246,13 +246,18 @@ async def test_a_stale_process_file_does_not_block_the_start(folder, left):
 
 
 async def test_a_server_that_died_is_reported_and_recovers_at_the_next_start(folder):
+    left: list[int] = []
+
     async def die() -> None:
         async with embedded_postgres(folder / "data") as postgres:
             await _ask(postgres.dsn, "CREATE TABLE kept AS SELECT 7 AS seven")
+            left.extend(await _ask(postgres.dsn, "SELECT array_agg(pid) FROM pg_stat_activity"))
             os.kill(postgres.pid, signal.SIGKILL)
 
     with pytest.raises(EmbeddedPostgresError, match="ended by itself"):
         await die()
+    # they end once they see that it has, and no server starts beside them
+    await eventually(lambda: not any(_alive(pid) for pid in left))
     async with embedded_postgres(folder / "data") as postgres:
         assert await _ask(postgres.dsn, "SELECT seven FROM kept") == 7
 

@@ -311,6 +311,6 @@ async def test_a_batch_that_waits_keeps_back_only_its_own_threads(dsn, connect, 
             # what is for the same thread waits here, and holds no second connection
             assert not stuck.done()
             assert len(door._queue) == 1
-        assert len(door._under_way) == 0
+        await eventually(lambda: not door._under_way)
     outcomes = [*stuck.result(), *behind.result()]
     assert [getattr(o, "kind", o) for o in outcomes] == ["accepted"] * 2

@@ -198,8 +198,8 @@ async def test_waiting_turns_are_looked_at_oldest_first_and_each_by_one(db, on, 
 
 async def test_the_looks_of_all_processes_keep_one_pace(db):
     """So many a minute and no more, whoever asks; the burst is five."""
-    each = timedelta(seconds=1)
+    each = timedelta(hours=1)
     key = b"k" * 32
     first = await budgets.take_some(db, key, "look", 5, each, each * 5)
     second = await budgets.take_some(db, key, "look", 5, each, each * 5)
-    assert first.count + second.count in (5, 6)
+    assert first.count + second.count == 5

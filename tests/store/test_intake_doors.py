@@ -139,7 +139,7 @@ async def test_a_door_that_closes_tells_those_who_wait_to_come_again(dsn, on):
     await database.close_pool(pool)
 
 
-async def test_a_locked_session_makes_only_its_own_arrival_come_again(dsn, connect, on):
+async def test_a_locked_session_makes_only_its_own_arrival_come_again(dsn, connect, on, _hurried):
     """Each then runs alone, and only the one behind the lock is turned away."""
     locked, free = new_thread(), new_thread()
     holder = await connect()

@@ -14,7 +14,7 @@ from store.leases import Held, Lease, LeaseLost
 from tests.store import factories
 from tests.store.conftest import Connect
 from tests.store.factories import LEASE, Ground
-from tests.store.locks import blocked, together
+from tests.store.locks import blocked, impatient, together
 
 _MESSAGES = ["message", "correction"]
 
@@ -112,7 +112,7 @@ async def test_a_claim_does_not_wait_for_an_input_that_is_being_added(connect, d
         await factories.message(adder, session)
         # the natural claim passes over the session: the input's foreign key holds FOR KEY SHARE
         assert await db.fetchval(_LOCKING_CLAIM, session["id"]) is None
-        held = await asyncio.wait_for(factories.held(db, session), 0.5)
+        held = await factories.held(await impatient(db), session)
         assert await leases.renew(db, held.deployed_agent_id, [held.lease], LEASE) == {held.id}
 
 
@@ -389,5 +389,5 @@ async def test_waking_the_deaf_waits_for_no_row(connect, db, on):
         await accepting.execute(
             "UPDATE agent_sessions SET wake_seq = wake_seq + 1 WHERE anthropic_session_id = 'one'"
         )
-        woken = sessions.wake_disagreeing(db, [], timedelta(seconds=45))
-        assert await asyncio.wait_for(woken, 0.5) == 1
+        woken = sessions.wake_disagreeing(await impatient(db), [], timedelta(seconds=45))
+        assert await woken == 1

@@ -110,7 +110,7 @@ async def test_while_a_turn_is_under_way_nobody_looks(db, held):
     look = await claimed(db)
     live = await turns.begin(db, held)
     assert await outputs.lock(db, look) is None
-    await db.execute("UPDATE output_looks SET due_at = now()")
+    await db.execute("UPDATE output_looks SET due_at = now(), asked_at = now() - interval '1 hour'")
     assert await outputs.claim(db, 10, _LATER) == []
     waiting = await row(db)
     assert waiting is not None

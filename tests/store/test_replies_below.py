@@ -364,7 +364,7 @@ async def test_a_batch_locks_no_session_for_a_reply_that_is_in_it(connect, db, o
         )
 
 
-async def test_replies_and_messages_of_the_same_sessions_at_once_close_no_circle(dsn, db, on):
+async def test_replies_and_messages_at_once_close_no_circle(dsn, db, on, _no_second_chance):
     """Their sessions sort by their homes, their threads the other way round."""
     roots = [new_thread() for _ in range(8)]
     made = [await asked(db, on, f"A1:T1:C1:{root}", slack_thread_ts=root) for root in roots]
@@ -403,7 +403,7 @@ async def _pin_home(db: Connection, one: Question) -> None:
 
 
 async def test_a_reply_behind_a_locked_session_comes_again_and_holds_up_nobody(
-    dsn, connect, db, on, question
+    dsn, connect, db, on, question, _hurried
 ):
     holder = await connect()
     root = new_thread()

@@ -13,6 +13,7 @@ from store import idempotency, outbox, sessions, turns
 from store.database import Connection
 from tests.store import factories
 from tests.store.factories import Ground
+from tests.store.locks import impatient
 
 _LONG_AGO = datetime.now(UTC) - timedelta(days=2)
 _AGE = timedelta(minutes=1)
@@ -109,7 +110,7 @@ async def test_a_row_that_is_held_is_left_and_keeps_nobody_waiting(db, connect, 
     async with holder.transaction():
         lock = f"SELECT FROM {sweep.table} WHERE {sweep.column} = $1 FOR UPDATE"
         await holder.execute(lock, held)
-        assert await asyncio.wait_for(sweep.take(db, 10), 0.8) == 1
+        assert await sweep.take(await impatient(db), 10) == 1
 
 
 @pytest.mark.parametrize("name", sorted(set(_SWEEPS) - {"deaf"}))
