@@ -41,8 +41,11 @@ _FOREIGN = {
     "HTTPS_PROXY",
 }
 
+# No example is too slow: any of them may meet a machine that stands still for seconds.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 # For `make test`, each of whose runs draws other examples; `make test-long` draws the usual hundred.
-settings.register_profile("quick", max_examples=35)
+settings.register_profile("quick", settings.get_profile("patient"), max_examples=35)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,9 +6,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
 from typing import Any, TypeAlias
 
 import jwt
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -42,6 +44,18 @@ def claims(**other: Any) -> dict[str, Any]:
 def shared(secret: str = SECRET, **other: Any) -> str:
     """A token signed with the project's secret."""
     return jwt.encode(claims(**other), secret, "HS256")
+
+
+def it_is(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """So late it is from now on, for this service and for PyJWT."""
+
+    class Stopped:
+        @staticmethod
+        def now(tz: tzinfo) -> datetime:
+            return datetime.fromtimestamp(seconds, tz)
+
+    monkeypatch.setattr("jwt.api_jwt.datetime", Stopped)
+    monkeypatch.setattr("router.clock.now", lambda: Stopped.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)

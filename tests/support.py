@@ -26,12 +26,14 @@ async def eventually(
 ) -> Any:
     """The first truthy value of `predicate`, sync or async; fails after `timeout` seconds.
 
-    An AssertionError inside the predicate counts as "not yet" and is shown when time runs out.
+    An AssertionError inside the predicate counts as "not yet" and is shown when time runs out. The
+    last look begins when the time is over: a machine may stand still for all of it.
     """
     deadline = time.monotonic() + timeout
     last: object = None
     pause = _POLL_SECONDS
-    while time.monotonic() < deadline:
+    while True:
+        is_over = time.monotonic() >= deadline
         try:
             value = predicate()
             if inspect.isawaitable(value):
@@ -42,6 +44,9 @@ async def eventually(
             if value:
                 return value
             last = value
+        if is_over:
+            raise AssertionError(
+                f"{says or 'condition'} not met in {timeout} s; last seen: {last!r}"
+            )
         await asyncio.sleep(pause)
         pause = min(1.05 * pause, _SLOWEST_POLL_SECONDS)
-    raise AssertionError(f"{says or 'condition'} not met in {timeout} s; last seen: {last!r}")

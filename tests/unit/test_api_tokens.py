@@ -27,6 +27,7 @@ from tests.supabase import (
     b64,
     claims,
     forged,
+    it_is,
     jwks_server,
     shared,
 )
@@ -60,7 +61,9 @@ def rs256(key: SigningKey) -> Callable[[bytes], bytes]:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[JwksServer]:
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[JwksServer]:
+    # it answers, however slow the machine is
+    monkeypatch.setattr("router.api.auth.jwks._FETCH_SECONDS", 60.0)
     async with jwks_server(EC, RSA) as publishing:
         yield publishing
 
@@ -131,8 +134,9 @@ async def test_without_an_email_there_is_none():
         assert (await BY_SECRET.verify(shared(email=email))).email is None
 
 
-async def test_clocks_may_differ_a_little():
+async def test_clocks_may_differ_a_little(monkeypatch: pytest.MonkeyPatch):
     now = int(time.time())
+    it_is(monkeypatch, now)
     assert await subject(BY_SECRET, shared(exp=now - 5, nbf=now + 5, iat=now + 600)) == SUBJECT
 
 

@@ -11,7 +11,6 @@ from pydantic import SecretStr
 from router.api.auth import tokens
 from router.api.auth.jwks import Jwks
 from router.api.auth.tokens import Claims, Verifier
-from router.api.problems import Problem
 from router.errors import ConfigurationError
 from router.settings import Settings
 from tests.logs import real_logs
@@ -21,9 +20,9 @@ from tests.supabase import (
     SUBJECT,
     JwksServer,
     SigningKey,
+    it_is,
     shared,
 )
-from tests.support import eventually
 from tests.unit.test_api_tokens import EC, RSA, by_both, http, jwks, refused, server, subject
 
 __all__ = ["by_both", "http", "jwks", "server"]  # the fixtures
@@ -40,19 +39,15 @@ async def test_a_token_is_verified_once_and_another_for_itself():
     assert "is not signed as it should be" in await refused(verifier, tampered)
 
 
-async def test_a_known_token_expires():
+async def test_a_known_token_expires(monkeypatch: pytest.MonkeyPatch):
     verifier = Verifier(secret=SECRET, jwks=None, issuer=ISSUER)
-    token = shared(exp=int(time.time()) - 9)  # within the leeway for a second or two
+    now = int(time.time())
+    token = shared(exp=now)
+    it_is(monkeypatch, now + 9.9)  # within the leeway
     assert await subject(verifier, token) == SUBJECT
-
-    async def has_expired() -> bool:
-        try:
-            await verifier.verify(token)
-        except Problem as problem:
-            return "has expired" in problem.detail
-        return False
-
-    await eventually(has_expired)
+    assert len(verifier._known) == 1
+    it_is(monkeypatch, now + 10)
+    assert "has expired" in await refused(verifier, token)
     assert not verifier._known
 
 
