@@ -9,6 +9,7 @@ from router.errors import RuntimeGone, RuntimeRefused, RuntimeUnclear
 from router.runtime.client import Runtime
 from router.runtime.local import LocalRuntime
 from router.tools import ESCALATE, ESCALATE_TO_HUMAN, TOOLS
+from tests.support import eventually
 
 OTHERS = [
     {
@@ -65,11 +66,14 @@ async def test_a_tool_of_the_same_name_stays_as_somebody_made_it(local, client):
 
 async def test_what_somebody_else_changed_meanwhile_is_read_again(local, client):
     made = await client.create_agent(name="a", model="m", system="s", tools=OTHERS)
-    local.fault("stall", route="agents.retrieve", times=3, seconds=0.2)
+    local.world.pace.set_rate(0)
+    local.fault("stall", route="agents.retrieve", times=3, seconds=1)
     added = [ESCALATE_TO_HUMAN | {"name": name} for name in ("one", "two", "three")]
     async with asyncio.TaskGroup() as tasks:
         for tool in added:
             tasks.create_task(client.install_tool(made, tool))
+        await eventually(lambda: len(local.world.pace._sleepers) == 3)
+        local.advance(1)
     assert set(names(local)) == {"agent_toolset_20260401", "t", "one", "two", "three"}
     assert (agent(local)["version"], len(names(local))) == (4, 5)
     assert local.requests("agents.update") > 3  # they met

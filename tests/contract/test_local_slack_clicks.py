@@ -250,7 +250,9 @@ async def test_warnings_and_triggers_survive_a_restart(tmp_path: Path):
         await client_of(slack).chat_update(channel="C0GENERAL", ts=ts, text="Decided.")
     async with LocalSlack(data=data) as slack:
         assert [one.on for one in slack.warnings("ada")] == [ts]
-        assert slack.workspace.surfaces.valid(pressed.trigger_id).user == slack.users["ada"]
+        kept = slack.workspace.surfaces.triggers.get(pressed.trigger_id)
+        assert kept is not None
+        assert kept.user == slack.users["ada"]
         await slack.click("ada", ts, action_id="approve", anyway=True)
         slack.reset()
         assert slack.warnings() == []

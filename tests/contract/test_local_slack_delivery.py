@@ -98,7 +98,7 @@ async def test_timeouts_and_a_missing_listener_have_their_reasons(
     failures = [delivery.failure for delivery in slack.deliveries]
     assert failures == ["http_timeout", None, "connection_failed", "connection_failed"]
     assert slack.deliveries[1].retry_reason == "http_timeout"
-    assert slack.deliveries[0].ms == pytest.approx(DELIVERY_SECONDS * 1_000, rel=0.3)
+    assert slack.deliveries[0].ms > DELIVERY_SECONDS * 990
 
 
 async def test_events_wait_for_the_request_url(slack: LocalSlack):

@@ -1,5 +1,6 @@
 """Limits on the virtual clock, and each fault as the caller and the workspace see it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
@@ -10,6 +11,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.local import LocalSlack
 from tests.contract.slack_receiver import client_of
+from tests.support import eventually
 
 
 @pytest.fixture
@@ -104,12 +106,18 @@ async def test_server_error(
 
 
 @pytest.mark.parametrize(("kind", "posts"), [("stall_before", 0), ("stall_after", 1)])
-async def test_stalled_answer(slack: LocalSlack, general: str, kind: Any, posts: int):
-    slack.fault(kind, method="chat.postMessage", seconds=30)
-    client = client_of(slack, timeout=1)
-    with pytest.raises(TimeoutError):
-        await client.chat_postMessage(channel=general, text="hi")
+async def test_stalled_answer(
+    slack: LocalSlack, client: AsyncWebClient, general: str, kind: Any, posts: int
+):
+    slack.fault(kind, method="chat.postMessage", seconds=600)
+    async with asyncio.TaskGroup() as group:
+        call = group.create_task(client.chat_postMessage(channel=general, text="hi"))
+        # From there on it waits, however late it came to it.
+        await eventually(lambda: not slack.workspace.faults.standing())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(call, 0.2)
     assert len(slack.history("general")) == posts
+    assert slack.calls == []
 
 
 async def test_rate_limit_for_some_calls_after_others(

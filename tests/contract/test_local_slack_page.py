@@ -136,7 +136,8 @@ async def test_calls_tell_their_time_and_what_their_tier_has_left(slack: LocalSl
         while len(calls) < 3:
             calls += (await feed.changes(lambda data: "calls" in data))["calls"]
     assert [(one["seq"], one["left"]) for one in calls] == [(1, 99), (2, 98), (3, 97)]
-    assert calls[0]["ms"] < 50 <= calls[2]["ms"]
+    assert calls[0]["ms"] > 0
+    assert calls[2]["ms"] >= 50
     async with LocalSlack(limits=False) as unlimited:
         await client_of(unlimited).auth_test()
         assert [one.left for one in unlimited.calls] == [None]
@@ -368,7 +369,7 @@ async def test_nothing_is_kept_for_who_has_left(slack: LocalSlack):
 
 
 async def test_the_server_ends_its_feeds(monkeypatch: pytest.MonkeyPatch):
-    patience = 20.0
+    patience = 60.0
     monkeypatch.setattr(server, "_SHUTDOWN_SECONDS", patience)
     async with LocalSlack() as slack:
         http = ClientSession(slack.url)

@@ -134,6 +134,7 @@ async def test_events_in_the_true_envelope(slack: LocalSlack, client: AsyncWebCl
 
 async def test_events_reach_the_app_only_when_subscribed(slack: LocalSlack, said: Message):
     async with receiving(slack) as receiver:
+        await slack.settle()
         await slack.react("ada", "general", said.ts, "eyes")
         await slack.settle()
         assert receiver.kinds[-1] == "reaction_added"

@@ -199,7 +199,7 @@ async def test_without_a_channel_a_file_stays_private(slack, client, http):
 
 
 async def test_scopes_and_tiers():
-    async with LocalSlack(scopes=SCOPES | {"files:read"}) as slack:
+    async with LocalSlack(scopes=SCOPES | {"files:read"}, clock="virtual") as slack:
         client = client_of(slack)
         for call in (
             client.files_getUploadURLExternal(filename="a", length=1),

@@ -50,7 +50,7 @@ class Link:
     heard: list[dict[str, Any]] = field(default_factory=list)
 
     async def next(self) -> dict[str, Any]:
-        message: dict[str, Any] = await self.socket.receive_json(timeout=5)
+        message: dict[str, Any] = await self.socket.receive_json(timeout=30)
         self.heard.append(message)
         return message
 
@@ -58,7 +58,7 @@ class Link:
         await self.socket.send_json({"envelope_id": envelope["envelope_id"]})
 
     async def closed(self) -> bool:
-        return (await self.socket.receive(timeout=5)).type == aiohttp.WSMsgType.CLOSE
+        return (await self.socket.receive(timeout=30)).type == aiohttp.WSMsgType.CLOSE
 
 
 @asynccontextmanager
@@ -144,9 +144,9 @@ async def test_an_envelope_goes_to_any_one_connection(slack: LocalSlack):
         async def take(number: int, link: Link) -> None:
             async for frame in link.socket:
                 envelope = json.loads(frame.data)
-                await link.acknowledge(envelope)
                 counted[number] += 1
                 seen.add(envelope["payload"]["event_id"])
+                await link.acknowledge(envelope)
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(take(n, link)) for n, link in enumerate((first, second))]
@@ -299,6 +299,7 @@ async def test_a_refresh_warns_first_and_closes_ten_seconds_later(slack: LocalSl
         slack.advance(1)
         assert (await link.next())["reason"] == "refresh_requested"
         assert await link.closed()
+    await eventually(lambda: slack.connections == 0)
     async with linked(slack) as link:
         assert slack.connections == 1
 
@@ -308,6 +309,7 @@ async def test_switching_it_off_goes_back_to_http(slack: LocalSlack):
         slack.socket_mode = False
         assert (await link.next())["reason"] == "link_disabled"
         assert await link.closed()
+        await eventually(lambda: slack.connections == 0)
         await slack.say("ada", slack.dm("ada"), "over http")
         await slack.settle()
         assert [one.event["text"] for one in receiver.requests] == ["over http"]
@@ -326,9 +328,13 @@ async def test_switching_it_off_goes_back_to_http(slack: LocalSlack):
 
 
 @asynccontextmanager
-async def sdk_client(slack: LocalSlack) -> AsyncIterator[tuple[Any, list[Any]]]:
+async def sdk_client(
+    slack: LocalSlack, ping_interval: float = 10.0
+) -> AsyncIterator[tuple[Any, list[Any]]]:
+    """Half an interval without a pong, and it takes its connection for a broken one."""
+    web = web_client(slack)
     # Its methods are without types.
-    client: Any = SocketModeClient(slack.app_token, web_client=web_client(slack), ping_interval=0.2)
+    client: Any = SocketModeClient(slack.app_token, web_client=web, ping_interval=ping_interval)
     heard: list[Any] = []
 
     async def listen(link: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
@@ -354,7 +360,8 @@ async def test_the_sdk_client(slack: LocalSlack):
 
 
 async def test_the_sdk_client_survives_a_refresh_and_a_cut(slack: LocalSlack):
-    async with sdk_client(slack) as (client, heard):
+    # So often it looks whether it was cut off.
+    async with sdk_client(slack, ping_interval=1.0) as (client, heard):
         first = client.current_session
         await slack.refresh_connections()
         # closed before the client has moved, the old one might be replaced twice, and by none at last

@@ -196,6 +196,7 @@ async def test_home_tabs(slack: LocalSlack, client: AsyncWebClient, app: App):
     assert await error(client.views_publish(user_id="U0", view=home())) == "invalid_arguments"
     assert await error(client.views_publish(user_id=ada, view=modal())) == "invalid_arguments"
     await slack.open_home("ada")
+    await slack.settle()
     await slack.open_home("grace", "messages")
     await slack.settle()
     events = [one.event for one in app.receiver.requests if "event" in one.body]

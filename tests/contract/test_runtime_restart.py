@@ -63,15 +63,16 @@ async def test_a_turn_in_flight_is_finished_after_a_restart(tmp_path):
 
 async def test_a_turn_between_two_steps_does_none_twice(tmp_path):
     data = tmp_path / "runtime.sqlite"
-    async with open_bench(data=data) as bench:
+    async with open_bench(data=data, pace=0) as bench:
         session_id = await bench.session("!error retrying")
+
+        async def between_the_steps():
+            return "session.status_rescheduled" in await bench.types(session_id)
+
+        await eventually(between_the_steps)
         bench.runtime.hold()
-
-        async def held_at_the_second_step():
-            types = await bench.types(session_id)
-            return "session.status_rescheduled" in types and bench.runtime.held()
-
-        await eventually(held_at_the_second_step)
+        bench.runtime.advance(1)
+        await eventually(lambda: bench.runtime.held() == [session_id])
     async with LocalRuntime(data=data) as runtime, make_client(runtime.url) as client:
         again = Bench(runtime, client, "", "")
         await again.idle(session_id)

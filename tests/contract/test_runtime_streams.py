@@ -10,8 +10,16 @@ import pytest
 from anthropic.lib.sessions import accumulate_managed_agents_event
 from anthropic.types.beta.sessions import BetaManagedAgentsSessionEvent
 
-from router.runtime.local import LocalRuntime
-from tests.contract.runtime_bench import BETA, INTERRUPT, Bench, confirm, message, open_bench
+from router.runtime.local import LocalRuntime, server
+from tests.contract.runtime_bench import (
+    BETA,
+    INTERRUPT,
+    Bench,
+    confirm,
+    make_client,
+    message,
+    open_bench,
+)
 from tests.support import eventually
 
 DELTAS = ["agent.message", "agent.thinking"]
@@ -167,9 +175,10 @@ async def test_closed_streams_are_not_counted(bench):
     await eventually(lambda: bench.runtime.streams() == 0)
 
 
-async def test_a_stopped_server_ends_streams_cleanly():
+async def test_a_stopped_server_ends_streams_cleanly(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server, "_SHUTDOWN_SECONDS", 60.0)
     async with LocalRuntime() as runtime:
-        client = anthropic.AsyncAnthropic(api_key="k", base_url=runtime.url, max_retries=0)
+        client = make_client(runtime.url)
         agent = await client.beta.agents.create(model="claude-sonnet-5-5", name="A")
         place = await client.beta.environments.create(name="E")
         session = await client.beta.sessions.create(agent=agent.id, environment_id=place.id)
