@@ -62,14 +62,15 @@ class People:
         The mention that Slack fires again for an edit tells its whole second only: of two within
         one, it does not say which it is.
         """
-        found, second = self._changeable(which), int(time.time())
-        if found is None or found[1].edited_in == second:
+        found = self._changeable(which)
+        if found is None or found[1].edited_in == int(time.time()):
             return
         thread, said = found
-        said.edited_in = second
         said.edits += 1
         text = _text(thread, said, words)
-        await self._slack.edit(thread.channel, said.ts, text, twins=twins)
+        edited = await self._slack.edit(thread.channel, said.ts, text, twins=twins)
+        assert edited.edited is not None
+        said.edited_in = int(edited.edited["ts"].partition(".")[0])
 
     async def delete(self, which: int) -> None:
         """Takes a message back, though not the root of a thread that nobody else wrote in."""

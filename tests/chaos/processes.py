@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -85,7 +85,8 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal, unless it has ended."""
         if self.code is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has ended, and its code is about to be written
+                os.kill(self.pid, number)
 
     async def kill(self) -> None:
         """Ends it at once, as a crash of the machine would."""
@@ -115,8 +116,8 @@ class Process:
             raise EndedTooSoon(self)
         return first if end else ""
 
-    async def ended(self, timeout: float = _STOP_SECONDS) -> int:
-        """Its exit code, once it has ended."""
+    async def ended(self, timeout: float = _START_SECONDS) -> int:
+        """Its exit code, once it has ended; it may still have to start before."""
         await eventually(
             lambda: self.code is not None, timeout, f"the end of {self.pid}: {self.stderr[-2000:]}"
         )
@@ -177,7 +178,7 @@ class Processes:
             process.signal(signal.SIGTERM)
         try:
             for process in alive:
-                await process.ended()
+                await process.ended(_STOP_SECONDS)
         finally:
             for process in alive:
                 process.signal(signal.SIGKILL)
@@ -207,12 +208,18 @@ class Fleet:
         self, *, roles: frozenset[str] = ROLES, point: Point | None = None, **env: str
     ) -> Process:
         """One more, ready; Slack's events go to the newest with ingress."""
-        argv = ("serve", "--port", "0", "--roles", ",".join(sorted(roles)))
-        process = self.processes.start_doomed(point, *argv, **(serving(self.here) | env))
+        process = self.start(roles=roles, point=point, **env)
         process.url = (await process.ready())["url"]
         if "ingress" in roles:
             self.send_events_to(process)
         return process
+
+    def start(
+        self, *, roles: frozenset[str] = ROLES, point: Point | None = None, **env: str
+    ) -> Process:
+        """The same, not ready yet: one whose point is met at once may never be."""
+        argv = ("serve", "--port", "0", "--roles", ",".join(sorted(roles)))
+        return self.processes.start_doomed(point, *argv, **(serving(self.here) | env))
 
     def send_events_to(self, process: Process) -> None:
         """Makes the local Slack deliver there."""

@@ -148,8 +148,10 @@ def stalled(pid: int) -> Iterator[None]:
     """The server and all its backends stand still: connections stay open and nothing answers."""
     stopped: list[int] = []
     try:
-        # The postmaster first, so that it starts nobody while its children are being stopped.
-        for one in (pid, *family(pid)[1:]):
+        # The postmaster first, so that from then on it starts nobody, and none of its children goes.
+        os.kill(pid, signal.SIGSTOP)
+        stopped.append(pid)
+        for one in family(pid)[1:]:
             os.kill(one, signal.SIGSTOP)
             stopped.append(one)
         yield

@@ -11,7 +11,14 @@ import pytest
 from bot.local import Pressed
 from bot.local.model import Message
 from tests.cases import few_of
-from tests.chaos.crashes import ask, attempts_are_over, dead, requests_are_over, row
+from tests.chaos.crashes import (
+    ROLES_THAT_DELIVER_NOTHING,
+    ask,
+    attempts_are_over,
+    dead,
+    requests_are_over,
+    row,
+)
 from tests.chaos.processes import Fleet, Process
 from tests.flows.people import awaits_people, confirmations
 from tests.support import eventually
@@ -151,7 +158,7 @@ async def taken_over(fleet: Fleet, killed: Process) -> None:
 @pytest.mark.parametrize("name", list(ASKING))
 async def test_killed_while_asking_at(fleet: Fleet, name: str):
     doomed = KILLED[name]
-    first = await fleet.serve(point=doomed.point)
+    first = await fleet.serve(point=doomed.point, roles=ROLES_THAT_DELIVER_NOTHING)
     asked = await ask(fleet, doomed.text)
     await dead(first)
     assert await durable(fleet) == doomed.durable

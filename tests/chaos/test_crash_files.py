@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from bot.app import ROLES
 from bot.local.model import Message
-from tests.chaos.crashes import ask, attempts_are_over, dead
+from tests.chaos.crashes import ROLES_THAT_DELIVER_NOTHING, ask, attempts_are_over, dead
 from tests.chaos.points import Moment, Point
 from tests.chaos.processes import Fleet
 from tests.support import eventually
@@ -78,7 +79,8 @@ async def looked_for(fleet: Fleet) -> bool:
 )
 async def test_killed_at(fleet: Fleet, name: str):
     doomed = KILLED[name]
-    first = await fleet.serve(point=doomed.point)
+    roles = ROLES_THAT_DELIVER_NOTHING if name.startswith("look.") else ROLES
+    first = await fleet.serve(point=doomed.point, roles=roles)
     asked = await ask(fleet, WRITE)
     await eventually(lambda: looked_for(fleet), 30, "a look that is planned")
     await look_now(fleet)

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from bot import render
+from bot.app import ROLES
 from bot.local.model import Message
 from router.runtime.local.brain import Answer, script
 from tests.cases import few_of
@@ -19,6 +20,7 @@ from tests.chaos import (
     test_crash_tools,
 )
 from tests.chaos.crashes import (
+    ROLES_THAT_DELIVER_NOTHING,
     ask,
     attempts_are_over,
     dead,
@@ -201,7 +203,8 @@ async def test_killed_at(fleet: Fleet, name: str):
     doomed = KILLED[name]
     if doomed.text.startswith("!slow"):
         fleet.here.runtime.world.pace.set_rate(0)
-    first = await fleet.serve(point=doomed.point)
+    roles = ROLES_THAT_DELIVER_NOTHING if name == "end.committed" else ROLES
+    first = await fleet.serve(point=doomed.point, roles=roles)
     asked = await ask(fleet, doomed.text)
     if doomed.text.startswith("!slow"):
         await spoken(fleet, first, asked)
@@ -215,7 +218,9 @@ async def test_accept__unknown(fleet: Fleet):
     asked = await ask(fleet)
     await answered_once(fleet, asked)
     assert first.code is None
-    assert [d.status for d in fleet.here.slack.deliveries][:2] == [503, 200]
+    statuses = [d.status for d in fleet.here.slack.deliveries]
+    assert statuses[0] == 503
+    assert 200 in statuses
 
 
 # ------------------------------------------------------------------ killed while the other side works

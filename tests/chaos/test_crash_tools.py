@@ -2,6 +2,7 @@
 
 import pytest
 
+from bot.local import Pressed
 from tests.chaos.crashes import ask, attempts_are_over, dead, requests_are_over, row
 from tests.chaos.processes import Fleet
 from tests.flows.people import awaits_people, confirmations, set_behaviour
@@ -39,7 +40,8 @@ async def durable(fleet: Fleet) -> str:
     return " ".join(str(value or "-") for value in found.values())
 
 
-async def approve(fleet: Fleet, channel: str, thread_ts: str) -> None:
+async def approve(fleet: Fleet, channel: str, thread_ts: str) -> Pressed:
+    """Who is answered by a process that dies of what they decided may see that it failed."""
     here = fleet.here
 
     def card() -> list[str]:
@@ -48,7 +50,7 @@ async def approve(fleet: Fleet, channel: str, thread_ts: str) -> None:
     (ts,) = await eventually(card, says="a card")
     await awaits_people(here)
     [pressed] = await here.click("ada", ts, "Approve")
-    assert pressed.failure is None
+    return pressed
 
 
 @pytest.mark.parametrize("name", list(KILLED))
@@ -66,7 +68,7 @@ async def test_killed_while_a_call_is_made_at(fleet: Fleet, name: str):
     await requests_are_over(fleet)
     await fleet.serve()
     if name == "tool.asked":
-        await approve(fleet, asked.channel, asked.ts)
+        assert (await approve(fleet, asked.channel, asked.ts)).failure is None
     await eventually(lambda: len(confirmations(here)) == 1, 45, "the answer")
     await here.at_rest(30)
     (answer,) = confirmations(here)

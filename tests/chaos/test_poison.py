@@ -9,6 +9,7 @@ from router.turns import run
 from tests.chaos.crashes import dead, requests_are_over
 from tests.chaos.points import Point
 from tests.chaos.processes import Fleet, Process
+from tests.support import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(120)]
 
@@ -20,7 +21,7 @@ async def accepted(fleet: Fleet, text: str) -> Message:
     """A message that waits for a worker; none is there."""
     door = await fleet.serve(roles=INGRESS)
     asked = await fleet.here.slack.say("ada", fleet.here.slack.dm("ada"), text)
-    await fleet.here.slack.settle()
+    await eventually(lambda: [d for d in fleet.here.slack.deliveries if d.status == 200])
     await door.kill()
     return asked
 
@@ -34,7 +35,8 @@ async def lease_is_over(fleet: Fleet) -> None:
 
 
 async def dies(fleet: Fleet, point: Point) -> Process:
-    process = await fleet.serve(roles=WORKER, point=point)
+    """What kills it waits already: it may not live to say that it is ready."""
+    process = fleet.start(roles=WORKER, point=point)
     await dead(process)
     await lease_is_over(fleet)
     return process
@@ -54,7 +56,8 @@ async def test_a_message_at_which_every_process_dies_is_set_aside_and_the_thread
     (post,) = here.shown(asked.channel, asked.ts)
     sentence, _, reference = post.partition("\nReference: ")
     assert sentence == notices.words(Trouble.CRASHED)
-    assert [line["reference"] for line in last.log("turn.ended")] == [reference]
+    (ended,) = await eventually(lambda: last.log("turn.ended"))
+    assert ended["reference"] == reference
     await here.slack.say("ada", asked.channel, "again", thread_ts=asked.ts)
     assert (await here.answers(asked.channel, asked.ts, 2))[1] == 'You said: "again"'
     assert here.sent_texts() == ["again"]

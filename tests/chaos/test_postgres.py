@@ -165,7 +165,7 @@ async def test_told_to_stop_while_the_database_is_silent(fleet: Fleet):
         with line.silent():
             await here.slack.say("ada", here.slack.dm("ada"), "and more")
             process.signal(signal.SIGTERM)
-            assert await process.ended(10) == 0
+            assert await process.ended() == 0
         await fleet.serve()
         here.runtime.release()
         assert await here.answers(asked.channel, asked.ts, 1, timeout=30)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
-from itertools import cycle, permutations
+from itertools import count, cycle, permutations
 from typing import Any
 
 import aiohttp
@@ -33,12 +33,13 @@ class Doors:
         self._doors = cycle(f"{process.url}/slack/events" for process in to)
 
     async def deliver(self, envelope: Envelope, retry: int | None = None) -> None:
-        """One event, until it is taken."""
-        url = next(self._doors)
-        for number in range(3):
-            if await self._attempt(url, envelope, number or retry) == 200:
-                return
-        raise AssertionError(f"{url} does not take {envelope['event_id']}")
+        """One event, until it is taken: a busy machine may refuse it several times."""
+        url, attempts = next(self._doors), count()
+
+        async def is_taken() -> bool:
+            return await self._attempt(url, envelope, next(attempts) or retry) == 200
+
+        await eventually(is_taken, says=f"{envelope['event_id']} taken by {url}")
 
     async def _attempt(self, url: str, envelope: Envelope, retry: int | None) -> int:
         body = json.dumps(envelope).encode()
@@ -287,7 +288,7 @@ async def two_listeners(fleet: Fleet, but: Sequence[int] = ()) -> list[int]:
     async def found() -> list[int]:
         rows = await fleet.here.rows(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-            " AND application_name = 'threadline listener'"
+            " AND application_name = 'threadline listener' AND state = 'idle'"
             " AND (query LIKE 'LISTEN %' OR query LIKE 'SELECT pg_notify(%')"
         )
         pids = [row["pid"] for row in rows if row["pid"] not in but]

@@ -33,7 +33,7 @@ async def test_a_thread_whose_process_died_at_the_end_does_not_go_on_working(
     await eventually(lambda: here.slack.shown_status(asked.channel, asked.ts) == "processing")
     here.slack.fault("error_before", method=STATUS, times=None)
     here.runtime.release()
-    assert await first.ended(30) == -signal.SIGKILL
+    assert await first.ended() == -signal.SIGKILL
     here.slack.clear_faults()
     await here.connection.execute(
         "UPDATE slack_outbox SET deadline = now() - interval '1 second' WHERE state = 'sending'"
