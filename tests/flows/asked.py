@@ -175,7 +175,7 @@ class Asking:
     async def audited(self, asked: Asked) -> list[tuple[str, str, str | None]]:
         """Every step: action, detail, who."""
         rows = await self.here.rows(
-            "SELECT action, detail, actor FROM audit_entries WHERE subject_id = $1 ORDER BY id",
+            "SELECT action, detail, actor FROM audit_entries WHERE subject_id = $1 ORDER BY at, id",
             asked.id,
         )
         return [(r["action"], r["detail"], (r["actor"] or {}).get("user")) for r in rows]
@@ -183,7 +183,7 @@ class Asking:
     async def decisions(self) -> list[dict[str, Any]]:
         """The bodies of what is to be sent to the runtime."""
         rows = await self.here.rows(
-            "SELECT body FROM session_inputs WHERE kind = 'decision' ORDER BY id"
+            "SELECT body FROM session_inputs WHERE kind = 'decision' ORDER BY accepted_at, id"
         )
         return [row["body"] for row in rows]
 

@@ -4,11 +4,15 @@ from pathlib import Path
 import pytest
 import structlog
 
-from bot import budget
+from bot import budget, http, interactions, proving, standing, surfaces
+from bot.local import posting, surfaces as local_surfaces
+from router import approvals, escalations
 from store.embedded import temporary_data_dir
 from tests import as_tenant
 from tests.chaos.processes import Processes, processes
 from tests.harness import World, world
+
+_PATIENCE = 20.0
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +34,26 @@ def _posts_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     """Where Slack has no limits, posts in one channel need not keep its pace of one a second."""
     if "limited" not in request.fixturenames:
         monkeypatch.setitem(budget._TIERS, "chat.postMessage", budget.Tier(60_000, 30_000))
+
+
+@pytest.fixture(autouse=True)
+def _time_to_press(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A press is never late because the machine stood still, unless a test is about being late."""
+    if "in_time" in request.fixturenames:
+        return
+    for module in (proving, interactions, approvals, escalations):
+        monkeypatch.setattr(module, "_SECONDS", _PATIENCE)
+    for module in (surfaces, standing):
+        monkeypatch.setattr(module, "LOOK_SECONDS", _PATIENCE)
+    monkeypatch.setattr(surfaces, "_OPEN_SECONDS", _PATIENCE)
+    monkeypatch.setattr(http, "_PRESS_SECONDS", _PATIENCE)
+    monkeypatch.setattr(local_surfaces, "TRIGGER_SECONDS", _PATIENCE)
+    monkeypatch.setattr(posting, "DELIVERY_SECONDS", _PATIENCE)  # the app itself answers before
+
+
+@pytest.fixture
+def in_time() -> None:
+    """For tests of what people and Slack wait for: with the limits as shipped."""
 
 
 @pytest.fixture(autouse=True)

@@ -51,6 +51,7 @@ async def quiet(here: World) -> None:
         count: int = await here.connection.fetchval(due)
         return count == 0
 
+    await here.at_rest()  # the end of a turn is what asks for looks
     await eventually(nothing_due, says="no look due")
     await here.at_rest()
 

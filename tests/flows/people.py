@@ -97,7 +97,7 @@ async def awaits_people(here: World) -> None:
 
 async def actions(here: World, subject: UUID) -> list[str]:
     """What the record says was done with it, in order."""
-    steps = "SELECT action FROM audit_entries WHERE subject_id = $1 ORDER BY id"
+    steps = "SELECT action FROM audit_entries WHERE subject_id = $1 ORDER BY at, id"
     return [r["action"] for r in await here.connection.fetch(steps, subject)]
 
 

@@ -90,6 +90,19 @@ async def words_come(here: World, seconds: int) -> None:
         pace.advance(1)
 
 
+async def ask_for_a_stream(
+    here: World, text: str = "!slow 24", channel: str = "general"
+) -> Message:
+    """A question whose answer goes on, and quickly, once it is seen in a stream: no machine is too slow."""
+    pace = here.runtime.world.pace
+    pace.set_rate(0)
+    asked = await here.slack.say("ada", channel, "@threadline " * (channel[0] != "D") + text)
+    await words_come(here, 1)
+    await streaming(here, asked)
+    pace.set_rate(100)
+    return asked
+
+
 # ------------------------------------------------------------------ posts that are edited
 
 SPEND = (

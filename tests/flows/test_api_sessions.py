@@ -287,9 +287,11 @@ async def test_an_interrupt_stops_the_turn_and_says_who_did_it(here: World):
         here.runtime.hold()
         channel, root, session = await in_slack(on)
         await eventually(here.runtime.held)
+        here.runtime.hold_interrupts()  # else the turn may be over before the second one comes
         stopped = (await on.member.post(f"/sessions/{session}/interrupt")).ok(202)
         assert stopped["id"] == session
         (await on.member.post(f"/sessions/{session}/interrupt")).ok(202)
+        here.runtime.release_interrupts()
         (notice,) = await here.answers(channel, root, 1)
         assert notice.startswith("Stopped by member@example.com.")
         assert [turn["state"] for turn in await here.turns()] == ["interrupted"]

@@ -38,7 +38,11 @@ async def here(dsn: str) -> AsyncIterator[Stage]:
 async def test_two_hundred_viewers_of_a_session_cost_one_upstream(here):
     await here.say("hello")
     await eventually(here.rests)
+    here.runtime.world.pace.set_rate(0)
+    here.runtime.fault("stall", route="events.list", seconds=1)  # until all of them wait for it
     async with here.replica() as replica, reading(here, replica, 200) as readers:
+        await eventually(lambda: all(r.comments for r in readers), says="all of them there")
+        here.runtime.world.pace.set_rate(1)
         await eventually(lambda: all(r.processed() == here.processed() for r in readers), 40)
         lists = here.runtime.requests("events.list")
         await here.say("!tool bash")
@@ -150,6 +154,7 @@ async def test_a_place_of_another_replica_holds_where_the_history_lags(here):
 async def test_a_message_that_waits_for_long_is_not_told_again_to_who_comes_back(here):
     here.runtime.hold()
     await here.say("first")
+    await eventually(here.runtime.held)
     await here.say("second")
     async with here.replica() as replica:
         reader = here.reader()

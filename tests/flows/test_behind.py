@@ -22,6 +22,7 @@ from router.runtime.client import Runtime
 from store import database
 from tests.chaos.processes import API_KEY
 from tests.flows.people import awaits_people
+from tests.flows.streams import words_come
 from tests.harness import World
 from tests.support import eventually
 
@@ -144,16 +145,13 @@ async def test_what_was_withdrawn_before_its_turn_is_shown_for_a_while(here: Wor
 
 async def test_nothing_secret_is_shown(here: World):
     async with here.app(), looking(here) as looked:
+        here.runtime.hold()
         asked = await here.slack.say(
             "ada", "general", "@threadline my key is sk-ant-api03-not-to-be-shown !ask secret"
         )
-
-        async def held() -> dict[str, Any]:
-            shown = await seen(looked, asked)
-            assert shown["session"]["lease_owner"]
-            return shown
-
-        during = await eventually(held)
+        await eventually(here.runtime.held)
+        during = await seen(looked, asked)
+        here.runtime.release()
         await awaits_people(here)
         after = await seen(looked, asked)
     texts = [json.dumps(during), json.dumps(after)]
@@ -321,8 +319,10 @@ async def holder(looked: Behind, asked: Message) -> int:
 @pytest.mark.timeout(180)  # two processes start, one after the other
 async def test_the_answer_of_a_killed_worker_comes_once_from_the_next(here: World, tmp_path: Path):
     async with apart(here, tmp_path) as replicas, looking(here, replicas=replicas) as looked:
-        first = replicas.pid
-        asked = await here.slack.say("ada", "general", "@threadline !slow 6")
+        first, pace = replicas.pid, here.runtime.world.pace
+        pace.set_rate(0)  # until the next process has it, however long that takes to start
+        asked = await here.slack.say("ada", "general", "@threadline !slow 24")
+        await words_come(here, 1)
         await eventually(lambda: here.bot_posts(asked.channel, asked.ts), 40, "the answer to grow")
         assert await holder(looked, asked) == first
         says = await looked.order("kill_worker")
@@ -333,6 +333,7 @@ async def test_the_answer_of_a_killed_worker_comes_once_from_the_next(here: Worl
             return await holder(looked, asked) == second
 
         await eventually(taken_over, 60, "the next process to hold the session")
+        pace.set_rate(100)
         (answer,) = await here.answers(asked.channel, asked.ts, 1, timeout=30)
         assert "sentence 12" in answer
         shown = (await seen(looked, asked))["replicas"]
@@ -340,7 +341,7 @@ async def test_the_answer_of_a_killed_worker_comes_once_from_the_next(here: Worl
             (False, "killed"),
             (True, "working"),
         ]
-        assert here.sent_texts() == ["!slow 6"]
+        assert here.sent_texts() == ["!slow 24"]
 
 
 async def test_the_worker_is_told_its_secrets_where_nobody_else_can_read_them(

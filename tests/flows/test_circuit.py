@@ -12,6 +12,7 @@ from bot.app import App
 from bot.circuit import Circuits, SlackResting
 from bot.local.model import Message
 from bot.outcome import SlackAway, SlackRefused, SlackUnclear
+from router import clock
 from router.clock import Backoff
 from tests.flows.streams import POST, calls, quicken
 from tests.harness import World
@@ -94,9 +95,16 @@ async def test_a_revoked_token_is_not_used_again_and_a_new_one_is(here: World):
         assert calls(here) == before
         here.slack.workspace.bot_token = "xoxb-renewed"  # the local workspace's
         async with here.app(roles=frozenset()):  # another process stores the new token
+            await eventually(lambda: knows(here, app, "xoxb-renewed"))
             await ask(here, "at last", thread_ts=asked.ts)
             assert await here.answers(asked.channel, asked.ts, 1) == ['You said: "at last"']
         assert gauge(app, "revoked") == 0
+
+
+async def knows(here: World, app: App, token: str) -> bool:
+    """Whether a process has heard of the install's new token."""
+    known = await app.book.get((await here.row("SELECT id FROM oauth_installs"))["id"])
+    return known is not None and known.token == token
 
 
 async def buried(here: World, count: int) -> bool:
@@ -139,6 +147,7 @@ def test_each_probe_that_fails_makes_the_wait_longer_up_to_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(circuit, "_REST", Backoff(first=1.0, most=60.0))
+    monkeypatch.setattr(clock, "monotonic", lambda: 1_000.0)
     circuits, install_id = Circuits(), uuid4()
     for _ in range(circuit._IN_A_ROW):
         fail(circuits, install_id, SlackAway("ClientConnectorError"))

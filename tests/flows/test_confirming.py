@@ -19,6 +19,8 @@ from tests.flows.streams import messages, quicken, streaming, words_come
 from tests.harness import World
 from tests.support import eventually
 
+LATER = "SELECT FROM slack_outbox WHERE state = 'pending' AND not_before > now() + interval '60 s'"
+
 
 async def test_a_decision_survives_the_process_that_took_it(here: World):
     """The door commits and its process is gone; another one confirms, once."""
@@ -141,8 +143,12 @@ async def test_of_two_writings_of_a_card_that_wait_only_the_last_is_made(here: W
         asked = await here.slack.say("ada", "general", "@threadline !ask")
         (row,) = await approvals_in(here, "pending", 1)
         await awaits_people(here)
-        here.slack.fault("ratelimit", method="chat.update", retry_after=1)
+        here.slack.fault("ratelimit", method="chat.update", retry_after=600)
         await door.approvals.decide(ref(row), "allow", clicker())
+        await approvals_in(here, "confirmed", 1)
+        await eventually(lambda: here.rows(LATER), says="an edit that waits")
+        await here.connection.execute("DELETE FROM slack_budgets WHERE method = 'chat.update'")
+        await here.connection.execute("UPDATE slack_outbox SET not_before = now()")
         await here.at_rest()
         edits = [call for call in here.slack.calls if call.method == "chat.update"]
         shown = here.shown(asked.channel, asked.ts)

@@ -14,6 +14,7 @@ from bot.demo import Narrator
 from router import clock
 from tests.chaos.processes import ENCRYPTION_KEYS
 from tests.flows.demo_room import FOREIGN, demo, serving
+from tests.flows.streams import ask_for_a_stream
 from tests.harness import World
 from tests.supabase import SECRET, shared
 from tests.support import eventually
@@ -31,7 +32,7 @@ async def test_a_killed_worker_is_followed_by_another_and_none_outlives_the_demo
     async with aiohttp.ClientSession() as http:
         room = await demo(commands, data_dir, http)
         (first,) = room.workers()
-        asked = await room.say("@threadline !slow 6")
+        asked = await room.say("@threadline !slow 60")
         await eventually(lambda: room.answers(asked["ts"]), 40, "the answer to grow")
         session = (await room.behind(asked))["session"]
         assert session["lease_owner"] == f"{socket.gethostname()}:{first}"
@@ -39,6 +40,7 @@ async def test_a_killed_worker_is_followed_by_another_and_none_outlives_the_demo
         assert f"Killed process {first}." in says
 
         async def answered() -> bool:
+            await room.hurry()
             return [text[-5:] for text in await room.answers(asked["ts"])] == ["show."]
 
         await eventually(answered, 40, "the whole answer")
@@ -60,13 +62,14 @@ async def test_ctrl_c_in_the_middle_of_an_answer_is_quiet_and_the_next_start_fin
 ):
     async with aiohttp.ClientSession() as http:
         room = await demo(commands, data_dir, http)
-        asked = await room.say("@threadline !slow 6")
+        asked = await room.say("@threadline !slow 60")
         await eventually(lambda: room.answers(asked["ts"]), 40, "the answer to grow")
         await room.stop()
         assert room.workers() == []
         room = await demo(commands, data_dir, http)
 
         async def answered() -> bool:
+            await room.hurry()
             return [text[-5:] for text in await room.answers(asked["ts"])] == ["show."]
 
         await eventually(answered, 40, "the whole answer")
@@ -126,13 +129,13 @@ async def test_it_shows_where_everything_is_and_what_is_said(commands, data_dir)
 async def test_an_answer_is_told_once_it_is_whole(here: World):
     narrator = Narrator(here.slack)
     async with here.app():
-        asked = await here.slack.say("ada", "general", "@threadline !slow 2")
-        told: list[str] = []
+        asked = await ask_for_a_stream(here)
+        told = narrator.news()
+        assert not [line for line in told if "threadline:" in line]
         while not any("sentence 12 " in line for line in told):
             told += narrator.news()
             await clock.sleep(0.01)
         await here.answers(asked.channel, asked.ts, 1)
-    assert any(call.method == "chat.appendStream" for call in here.slack.calls)
     assert [line[:40] for line in told if "threadline:" in line] == [
         "general · threadline: This is sentence 1"
     ]

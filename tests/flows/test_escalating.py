@@ -4,8 +4,10 @@ import json
 from functools import partial
 from uuid import UUID
 
+import pytest
+
 from router import clock
-from store import inputs
+from store import database, inputs
 from store.ids import new_id
 from store.inputs import NewInput
 from tests.flows.people import (
@@ -35,7 +37,9 @@ async def test_a_question_is_answered_at_the_door(here: World):
     told = json.loads(result["content"][0]["text"])
     assert told == {"status": "answered", "answer": "blue", "answered_by": "U0ADA"}
     assert '"blue"' in posts[-1]
-    assert await actions(here, asked.id) == ["asked", "answered", "late", "confirmed"]
+    steps = await actions(here, asked.id)
+    assert steps[:2] == ["asked", "answered"]
+    assert sorted(steps[2:]) == ["confirmed", "late"], "by two who do not wait for each other"
 
 
 async def test_a_cancelled_question_tells_the_agent_to_stop_asking(here: World):
@@ -60,8 +64,13 @@ async def test_a_reply_in_the_thread_answers_the_only_question(here: World):
     assert here.sent_texts() == ["!escalate which one?"]
 
 
-async def test_a_reply_that_overtakes_the_pause_is_taken_at_once(here: World):
+async def test_a_reply_that_overtakes_the_pause_is_taken_at_once(
+    here: World, monkeypatch: pytest.MonkeyPatch
+):
     """It is accepted after the worker's last look at replies, and before the session is released."""
+    # both are still in line when the other has come, however busy the machine is
+    monkeypatch.setitem(database._SERVER_SETTINGS, "lock_timeout", "30000")
+    monkeypatch.setitem(database._SERVER_SETTINGS, "statement_timeout", "30000")
     async with here.app():
         here.runtime.hold()
         said = await here.slack.say("ada", "general", "@threadline !escalate which one?")

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from aiohttp.test_utils import TestServer
 from bot.fetching import Fetching, Pace
 from bot.local import LocalSlack
 from bot.local.workspace import SCOPES
+from router import clock
 from router.errors import FileAway, FileRefused
 from router.files.kinds import FILE_BYTES
 from store import installs
@@ -260,16 +262,36 @@ async def test_a_slow_stream_is_left(slack_com: Host, side: Side, every: float):
         await away(fetch(slack_com.at("/F1", slow)))
 
 
-async def test_what_takes_the_chunks_may_take_its_time(slack_com: Host, side: Side):
-    url = slack_com.at("/F1", sending(PNG * 9_000))
-    pace = Pace(connect=1.0, silence=1.0, whole=1.0)
-    async with Fetching(side.slack, side.budgets, f"{slack_com.url}/api/", pace) as door:
-        got = b""
-        async with door.open_file(side.install_id, {"id": "F1", "url": url}) as opened:
+async def test_what_takes_the_chunks_may_take_its_time(
+    slack_com: Host, side: Side, monkeypatch: pytest.MonkeyPatch
+):
+    taken, got, more = 0.0, b"", asyncio.Semaphore(1)
+
+    def now() -> float:
+        return time.monotonic() + taken
+
+    async def in_parts(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(4):
+            await more.acquire()
+            await response.write(PNG)
+        return response
+
+    url = slack_com.at("/F1", in_parts)
+
+    async with (
+        Fetching(side.slack, side.budgets, f"{slack_com.url}/api/", CALM) as door,
+        door.open_file(side.install_id, {"id": "F1", "url": url}) as opened,
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(clock, "monotonic", now)
+            patch.setattr(asyncio.get_running_loop(), "time", now)
             async for chunk in opened.chunks:
                 got += chunk
-                await asyncio.sleep(0.5)  # the others' time, which is the matter here
-    assert got == PNG * 9_000
+                taken += 2 * CALM.whole  # the others' time, which is the matter here
+                more.release()
+    assert got == PNG * 4
 
 
 # ------------------------------------------------------------------ strangers

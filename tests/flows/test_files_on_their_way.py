@@ -101,7 +101,7 @@ async def test_other_sessions_go_on_and_the_thread_is_one_turn(here: World, door
     async def session() -> dict[str, Any]:
         return await here.row("SELECT * FROM agent_sessions WHERE slack_thread_ts = $1", asked.ts)
 
-    async with here.app(slack_api_url=door.api_url, timing=replace(TIMING, lease=3.0)):
+    async with here.app(slack_api_url=door.api_url, timing=replace(TIMING, lease=9.0)):
         asked = await ask(here, door)
         await slow.begun.wait()
         await here.slack.say("grace", asked.channel, "and mine?", thread_ts=asked.ts)
@@ -111,7 +111,7 @@ async def test_other_sessions_go_on_and_the_thread_is_one_turn(here: World, door
         first = (await session())["lease_expires_at"]
 
         async def renewed() -> bool:
-            return bool((await session())["lease_expires_at"] > first + timedelta(seconds=3.0))
+            return bool((await session())["lease_expires_at"] > first + timedelta(seconds=2.0))
 
         await eventually(renewed)
         slow.go.set()

@@ -75,12 +75,13 @@ async def test_one_usage_row_per_turn_adds_up_to_the_runtimes_total(here: World)
 
 async def test_a_turn_that_has_ended_is_no_garbage_to_be_looked_for(here: World):
     async with here.app():
+        gc.collect()  # what other tests have left
         gc.disable()
         try:
             asked = await here.slack.say("ada", here.slack.dm("ada"), "one")
             await here.answers(asked.channel, asked.ts, 1)
             await here.slack.say("ada", asked.channel, "two", thread_ts=asked.ts)
             await here.answers(asked.channel, asked.ts, 2)
-            await eventually(lambda: not any(isinstance(o, Messages) for o in gc.get_objects()))
+            await eventually(lambda: not any(type(o) is Messages for o in gc.get_objects()))
         finally:
             gc.enable()

@@ -103,24 +103,33 @@ async def test_a_steer_whose_sender_is_gone_is_one_interrupt_and_one_message(
 ):
     """The holder ends while its request is out: it never arrived, or took effect unanswered."""
     await set_to(here, busy="steer")
-    async with here.app(timing=QUICK):
+    async with here.app():
         asked = await working(here)
         fault = here.runtime.fault(kind, route="events.send", seconds=600)
         await here.slack.say("grace", asked.channel, "no, this", thread_ts=asked.ts)
         await eventually(lambda: fault.hits == 1)
-    states = await here.rows("SELECT state FROM session_inputs ORDER BY order_key")
-    assert [row["state"] for row in states] == ["sent", "sending"]
+    await left_in_doubt(here)
     async with here.app(timing=QUICK):
         await joined_once(here, asked)
 
 
+async def left_in_doubt(here: World) -> None:
+    """What was being sent is not known to have arrived, and no request of it is out any more."""
+    states = await here.rows("SELECT state FROM session_inputs ORDER BY order_key")
+    assert [row["state"] for row in states] == ["sent", "sending"]
+    await here.connection.execute(
+        "UPDATE session_inputs SET sending_deadline = now() WHERE state = 'sending'"
+    )
+
+
 async def test_a_lost_steer_that_finds_the_turn_ended_makes_the_next_one(here: World):
     await set_to(here, busy="steer")
-    async with here.app(timing=QUICK):
+    async with here.app():
         asked = await working(here)
         fault = here.runtime.fault("silence", route="events.send")
         await here.slack.say("grace", asked.channel, "no, this", thread_ts=asked.ts)
         await eventually(lambda: fault.hits == 1)
+    await left_in_doubt(here)
     here.runtime.release()
     await eventually(lambda: here.runtime.sessions()[0]["status"] == "idle")
     async with here.app(timing=QUICK):
@@ -187,8 +196,8 @@ async def test_a_steer_behind_a_full_message_leaves_the_new_answer_alone_and_who
         await eventually(here.runtime.sessions)
         await words_come(here, 5)
         await streaming(here, asked)
-        while len(messages(here, asked)) < 2:
-            await words_come(here, 1)
+        await words_come(here, 20)  # more than a message holds
+        await eventually(lambda: len(messages(here, asked)) == 2, says="a second message")
         await here.slack.say("grace", asked.channel, f"!echo {new}", thread_ts=asked.ts)
         await answered(here, asked, new)
 
@@ -208,16 +217,36 @@ async def test_what_holds_in_one_channel_does_not_hold_in_another(here: World):
 
 
 async def test_quick_messages_are_collected_into_one_turn(here: World):
-    await set_to(here, busy="collect", collect_seconds=1.5)
+    await set_to(here, busy="collect", collect_seconds=60)
     async with here.app():
         asked = await here.slack.say("ada", "general", "@threadline one")
-        await here.slack.settle()
+        await eventually(lambda: collecting(here), says="that more are waited for")
         for text in ("two", "three"):
             await here.slack.say("ada", asked.channel, text, thread_ts=asked.ts)
             await here.slack.settle()
+            await eventually(lambda: collecting(here), says="that more are waited for")
+        assert await here.turns() == []
+        await a_minute_passes(here)
         posts = await here.answers(asked.channel, asked.ts, 1)
     assert posts == ['You said: "one" and "two" and "three"']
     assert len(await here.turns()) == 1
+
+
+async def collecting(here: World) -> bool:
+    """Whether somebody has looked, and will look again when nothing more has come."""
+    return bool(
+        await here.rows(
+            "SELECT FROM agent_sessions WHERE lease_epoch > 0 AND lease_owner IS NULL"
+            " AND ready_at > now() + interval '20 seconds'"
+        )
+    )
+
+
+async def a_minute_passes(here: World) -> None:
+    await here.connection.execute(
+        "WITH said AS (UPDATE session_inputs SET accepted_at = accepted_at - interval '1 minute')"
+        " UPDATE agent_sessions SET ready_at = ready_at - interval '1 minute'"
+    )
 
 
 async def test_whoever_never_pauses_is_answered_all_the_same(

@@ -61,8 +61,10 @@ async def test_a_reply_may_be_edited_or_taken_back_and_says_stop_without_stoppin
 ):
     _, card = await card_elsewhere(at)
     edited = await here.slack.say("grace", "random", "the secnd", thread_ts=card.ts)
+    await here.slack.settle()
     await here.slack.edit("random", edited.ts, "the second")
     deleted = await here.slack.say("grace", "random", "never mind", thread_ts=card.ts)
+    await here.slack.settle()
     await here.slack.delete("random", deleted.ts)
     await here.slack.say("grace", "random", "stop", thread_ts=card.ts)
     found = await replies(here)

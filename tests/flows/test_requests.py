@@ -93,7 +93,7 @@ async def test_a_request_that_slack_did_not_sign_is_refused(
 async def test_a_timestamp_five_minutes_off_is_refused(here: World, http: aiohttp.ClientSession):
     body = json.dumps(event(here))
     async with here.app() as app:
-        for seconds in (-302, 302):
+        for seconds in (-302, 330):  # what is ahead comes nearer while a busy machine reads it
             headers = here.slack.sign(body, timestamp=int(time.time()) + seconds)
             assert (await post(http, app, body, headers))[0] == 401
 

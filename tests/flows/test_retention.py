@@ -138,7 +138,7 @@ async def test_it_begins_at_some_moment_of_its_time_and_a_stop_ends_the_wait(
 ):
     eager = await database.open_pool(here.dsn, size=1)
     stop = Stop()
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(Retention(pool, _KEEP, seconds=360_000).run(stop))
         tasks.create_task(Retention(eager, _KEEP, seconds=0.1).run(stop))
         await eventually(lambda: eager.get_size() == eager.get_idle_size() == 1)
@@ -147,15 +147,17 @@ async def test_it_begins_at_some_moment_of_its_time_and_a_stop_ends_the_wait(
     await database.close_pool(eager)
 
 
-async def test_a_stop_ends_a_batch_that_is_under_way(here: World, pool: Pool):
-    stop = Stop()
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks, here.connection.transaction():
+async def test_a_stop_ends_a_batch_that_is_under_way(here: World, monkeypatch: pytest.MonkeyPatch):
+    for patience in ("lock_timeout", "statement_timeout"):
+        monkeypatch.setitem(database._SERVER_SETTINGS, patience, "600000")
+    pool, stop = await database.open_pool(here.dsn, size=2), Stop()
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks, here.connection.transaction():
         await here.connection.execute("LOCK TABLE session_inputs")
         running = tasks.create_task(Retention(pool, _KEEP, seconds=0.001).run(stop))
         await eventually(lambda: waiting(here))
         stop.say()
-        async with asyncio.timeout(0.5):  # less than it would wait for the lock
-            await running
+        await running  # the lock is still held, and it would wait for that much longer
+    await database.close_pool(pool)
 
 
 async def waiting(here: World) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import aiohttp
 import pytest
 
 from bot import delivery
@@ -60,8 +61,11 @@ async def test_a_post_that_failed_unclearly_is_looked_for_twice_and_made_again(
 async def test_a_post_that_stalls_is_found(here: World, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("bot.slack.CALL_SECONDS", 0.3)
     here.slack.fault("stall_after", method=POST, seconds=600)
-    async with here.app():
+    async with here.app() as app:
         asked = await ask(here)
+        await eventually(lambda: here.bot_posts(asked.channel, asked.ts), says="a post")
+        # whoever looks for it gets an answer, however busy the machine is
+        monkeypatch.setattr(app.slack._session, "_timeout", aiohttp.ClientTimeout(total=30))
         await answered_once(here, asked)
     assert called(here, "conversations.replies") == 1
 
@@ -88,19 +92,11 @@ async def test_a_limit_is_waited_for_and_the_post_made_once(here: World):
     here.slack.fault("ratelimit", method=POST, retry_after=1)
     async with here.app():
         asked = await ask(here)
-        row = await eventually(lambda: limited(here))
-        assert row["seconds"] > 0.5
         await answered_once(here, asked)
-    assert called(here, POST) == 2
+    refused, made = [call for call in here.slack.calls if call.method == POST]
+    assert refused.status == 429
+    assert made.at - refused.at > 0.99
     assert called(here, "conversations.replies") == 0
-
-
-async def limited(here: World) -> dict[str, Any] | None:
-    found = await here.rows(
-        "SELECT extract(epoch FROM not_before - now())::float AS seconds FROM slack_outbox"
-        " WHERE state = 'pending' AND attempts = 1"
-    )
-    return found[0] if found else None
 
 
 async def test_without_the_blocks_that_slack_does_not_take_no_word_is_lost(here: World):
@@ -174,11 +170,10 @@ async def test_a_reply_to_an_install_that_ended_is_buried(here: World):
 
 
 async def test_deliveries_buried_lately_stand_on_the_metrics_page(here: World):
-    async with here.app() as first:
+    async with here.app():
         here.slack.fault("api_error", method=POST, error="restricted_action")
         await ask(here)
         await eventually(lambda: buried(here))
-        assert "restricted_action" not in first.metrics.page().decode()
     async with here.app() as app:
         line = 'threadline_dead_deliveries{error="restricted_action"} 1.0'
         await eventually(lambda: line in app.metrics.page().decode())
@@ -189,9 +184,10 @@ async def test_deliveries_buried_lately_stand_on_the_metrics_page(here: World):
 
 async def test_where_there_are_no_agent_sessions_the_status_is_left_out(here: World):
     here.slack.fault("disable_agent_features")
-    async with here.app():
+    async with here.app() as app:
         asked = await ask(here)
         await answered_once(here, asked)
+        await eventually(lambda: app.slack._without, says="a status that was refused")
         assert called(here, "agents.sessions.setStatus") == 1
         again = await ask(here)
         await here.answers(again.channel, again.ts, 1)

@@ -329,12 +329,20 @@ async def test_slacks_limits_and_troubles_are_told_and_a_post_that_waits_is_queu
         says, _ = await call(here, HISTORY)
         assert says["error"] == "rate_limited"  # nobody asks Slack meanwhile
         assert [c.method for c in here.slack.calls].count("conversations.history") == 1
-        here.slack.fault("ratelimit", method="chat.postMessage", retry_after=2)
-        says, asked = await call(here, POST, text="later")
-        assert says["status"] == "queued"
+        here.slack.fault("ratelimit", method="chat.postMessage", retry_after=600)
+        asked = await ask(here, POST, text="later")
+        await eventually(lambda: len(confirmations(here)) == 3, says="an answer")
+        assert told(here)["status"] == "queued"
+        await let_post(here)
         await here.at_rest()
         assert here.bot_posts(asked.channel, asked.ts)[0] == "later"
     assert [row[1] for row in await used(here)] == ["refused", "refused", "queued"]
+
+
+async def let_post(here: World) -> None:
+    """What Slack put off may go out now."""
+    await here.connection.execute("DELETE FROM slack_budgets WHERE method LIKE 'chat.post%'")
+    await here.connection.execute("UPDATE slack_outbox SET not_before = now()")
 
 
 async def test_a_post_that_is_refused_after_it_was_promised_is_told_of_in_the_thread(
@@ -343,11 +351,12 @@ async def test_a_post_that_is_refused_after_it_was_promised_is_told_of_in_the_th
     monkeypatch.setattr(tools, "_PATIENCE_SECONDS", 0.1)
     await set_behaviour(here, slack_tools={"channels": "all", "post": "allow"})
     async with here.app():
-        here.slack.fault("ratelimit", method="chat.postMessage", retry_after=4)
+        here.slack.fault("ratelimit", method="chat.postMessage", retry_after=600)
         asked = await ask(here, POST, channel="random", text="the news")
         await eventually(lambda: confirmations(here), says="an answer")
         assert told(here)["status"] == "queued"
         here.slack.fault("archive_channel", channel="random")
+        await let_post(here)
         await here.at_rest()
         (refused,) = [
             one

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from bot import previewing
 from bot.local.model import Message
 from router import notices
 from router.notices import Trouble
@@ -53,8 +54,8 @@ async def test_an_agent_that_the_runtime_does_not_know_fails_visibly(here: World
         await here.connection.execute("UPDATE deployed_agents SET anthropic_agent_id = 'agent_no'")
         asked = await here.slack.say("ada", here.slack.dm("ada"), "hello")
         (answer,) = await here.answers(asked.channel, asked.ts, 1)
+        await eventually(lambda: here.slack.shown_status(asked.channel, asked.ts) == "active")
     assert answer == notices.words(Trouble.AGENT_MISSING)
-    assert here.slack.shown_status(asked.channel, asked.ts) == "active"
 
 
 async def test_a_paused_agent_says_so_once_and_answers_when_it_is_resumed(here: World):
@@ -125,9 +126,9 @@ async def test_an_archive_in_the_middle_of_a_turn_interrupts_and_refuses_what_wa
             [notices.stopped(None, []), notices.words(Trouble.ARCHIVED_UNSENT)]
         )
         here.runtime.release()
+        await eventually(lambda: here.slack.shown_status(asked.channel, asked.ts) == "active")
     (runtime_session,) = here.runtime.sessions()
     assert runtime_session["archived_at"] is not None
-    assert here.slack.shown_status(asked.channel, asked.ts) == "active"
     assert [t["state"] for t in await here.turns()] == ["interrupted"]
     assert here.sent_texts() == ["one"]
 
@@ -175,7 +176,11 @@ async def test_a_runtime_session_that_is_gone_is_replaced_and_the_thread_is_told
     assert after["anthropic_session_id"] != before["anthropic_session_id"]
 
 
-async def test_a_runtime_session_that_is_lost_in_the_middle_of_a_turn_is_replaced(here: World):
+async def test_a_runtime_session_that_is_lost_in_the_middle_of_a_turn_is_replaced(
+    here: World, monkeypatch: pytest.MonkeyPatch
+):
+    # words that were shown would stand as a message more
+    monkeypatch.setattr(previewing, "_START_AFTER_SECONDS", 60.0)
     async with here.app():
         here.runtime.hold()
         asked = await here.slack.say("ada", here.slack.dm("ada"), "one")

@@ -42,12 +42,12 @@ async def test_a_stop_ends_the_turn_and_says_who_stopped_it(here: World, how: st
         else:
             await here.slack.say("grace", asked.channel, "stop", thread_ts=asked.ts)
         shown, notice = await here.answers(asked.channel, asked.ts, 2)
+        await eventually(lambda: here.slack.shown_status(asked.channel, asked.ts) == "active")
     assert shown.startswith("This is sentence 1")
     assert notice.startswith("Stopped by grace.")
     assert interrupts(here) == 1
     (turn,) = await here.turns()
     assert turn["state"] == "interrupted"
-    assert here.slack.shown_status(asked.channel, asked.ts) == "active"
     (message,) = [m for m in here.slack.replies(asked.channel, asked.ts) if m.text == shown]
     assert message.streaming_state == "completed"
 
@@ -57,6 +57,7 @@ async def test_a_stop_after_the_end_does_nothing_and_says_nothing(here: World):
         asked = await here.slack.say("ada", "general", "@threadline hello")
         await here.answers(asked.channel, asked.ts, 1)
         await here.slack.say("ada", asked.channel, "Stop!", thread_ts=asked.ts)
+        await eventually(lambda: here.slack.shown_status(asked.channel, asked.ts))
         await here.slack.stop("ada", asked.channel, asked.ts)
         await here.answers(asked.channel, asked.ts, 1)
         await here.slack.say("ada", asked.channel, "and now?", thread_ts=asked.ts)
@@ -158,6 +159,7 @@ async def test_the_steps_that_had_finished_are_named(here: World):
         used = {"agent.tool_result"}
         await eventually(lambda: used & {e["type"] for e in here.runtime.events(session)})
         await eventually(here.runtime.held)
+        await processing(here, asked)
         await here.slack.stop("grace", asked.channel, asked.ts)
         await eventually(lambda: interrupts(here) == 1)
         posts = await here.answers(asked.channel, asked.ts, 2)
@@ -191,6 +193,7 @@ async def test_the_button_of_an_outsider_counts_only_where_they_are_let_in(
             allow,
         )
         here.runtime.hold()
+        here.runtime.hold_interrupts()  # the first one would end the turn before the second press
         asked = await here.slack.say("ada", "shared", "@threadline hello")
         await eventually(here.runtime.held)
         await processing(here, asked)
@@ -199,6 +202,7 @@ async def test_the_button_of_an_outsider_counts_only_where_they_are_let_in(
         await eventually(lambda: judged(here, 2))
         if stops_it:  # an answer that is free to end first would not be stopped
             await eventually(lambda: interrupts(here))
+        here.runtime.release_interrupts()
         here.runtime.release()
         posts = await here.answers(asked.channel, asked.ts, 1)
     assert (interrupts(here) > 0) is stops_it
@@ -287,8 +291,10 @@ async def test_the_call_that_other_doors_use(here: World):
         asked = await working(here)
         session = await here.session()
         stop = (session["deployed_agent_id"], session["id"], "Grace (dashboard)")
+        here.runtime.hold_interrupts()  # the first one would end the turn before the second call
         assert await app.intake.stop(*stop)
         assert await app.intake.stop(*stop)
+        here.runtime.release_interrupts()
         _, notice = await here.answers(asked.channel, asked.ts, 2)
         assert notice.startswith("Stopped by Grace (dashboard).")
         assert not await app.intake.stop(*stop)

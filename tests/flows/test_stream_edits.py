@@ -8,6 +8,7 @@ from bot import budget, render
 from bot.budget import Tier
 from bot.edits import _MARK
 from bot.local.model import Message
+from router.runtime.local.brain import pieces
 from tests.flows.streams import (
     APPEND,
     LIST,
@@ -35,6 +36,7 @@ from tests.support import eventually
 
 SLOW = said("!slow")
 DELETE = "chat.delete"
+ALL_THAT_CAME = len("".join(pieces(SLOW)[:3]).split())  # of an answer that has just begun
 
 
 @pytest.fixture(autouse=True)
@@ -180,7 +182,8 @@ async def test_a_mention_in_an_answer_is_never_alive_in_its_post(here: World):
 async def test_a_post_that_is_cut_short_stands_without_its_mark(here: World, how: str):
     async with here.app():
         await no_stream(here)
-        asked, post = await begun(here)
+        asked, _ = await begun(here)
+        post = await grown(here, asked, ALL_THAT_CAME)
         if how == "held":
             await here.slack.say("ada", asked.channel, "stop", thread_ts=asked.ts)
             await here.answers(asked.channel, asked.ts, 2)

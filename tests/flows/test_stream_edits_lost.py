@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from bot import edits
+from router.runtime.local.brain import pieces
 from tests.flows.streams import (
     LIST,
     POST,
@@ -28,6 +29,7 @@ from tests.support import eventually
 
 SLOW = said("!slow")
 DELETE = "chat.delete"
+ALL_THAT_CAME = len("".join(pieces(SLOW)[:3]).split())  # of an answer that has just begun
 
 
 @pytest.fixture(autouse=True)
@@ -82,10 +84,10 @@ async def test_a_post_that_never_came_is_looked_for_twice_and_the_answer_is_post
 @pytest.mark.parametrize("fault", [*LOST.values(), *NEVER.values()])
 async def test_after_an_unclear_edit_the_answer_is_posted_anew(here: World, fault: dict[str, Any]):
     """The edit may still arrive: in a message that is gone it does no harm."""
-    here.slack.fault(method=UPDATE, **fault)
     async with here.app():
         await no_stream(here)
         asked, post = await begun(here)
+        here.slack.fault(method=UPDATE, **fault)
         await words_come(here, 3)
         await eventually(lambda: is_in_doubt(here))
         go_on(here)
@@ -203,6 +205,7 @@ async def test_a_holder_whose_lease_has_passed_on_edits_nothing(here: World):
     async with here.app() as app:
         await no_stream(here)
         asked, _ = await begun(here)
+        await grown(here, asked, ALL_THAT_CAME)  # else an edit could be under way
         await lose_the_lease(here)
         made = calls(here)[UPDATE]
         await words_come(here, 3)
@@ -219,7 +222,7 @@ async def test_an_edit_under_way_when_its_process_stops_does_not_undo_the_final_
     async with here.app():
         await no_stream(here)
         asked, _ = await begun(here)
-        here.slack.fault("stall_before", method=UPDATE, seconds=4)
+        here.slack.fault("stall_before", method=UPDATE, seconds=2)  # of the five that a call has
         await words_come(here, 3)
         await eventually(lambda: not here.slack.workspace.faults._orders, says="a stalled edit")
     async with here.app():

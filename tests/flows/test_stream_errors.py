@@ -1,5 +1,6 @@
 """Every trouble a stream can have, at every stage: the answer is there once, exact."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.flows.streams import (
     answered,
     ask,
     calls,
+    go_on,
     messages,
     quicken,
     said,
@@ -23,6 +25,7 @@ from tests.flows.streams import (
     words_come,
 )
 from tests.harness import World
+from tests.support import eventually
 
 ASKED = "!slow 0.4"
 SLOW = said(ASKED)
@@ -71,12 +74,29 @@ async def test_a_refusal_at_any_stage_costs_no_word(here: World, error: str):
     async with here.app():
         for stage in STAGES:
             here.slack.fault("api_error", method=stage, error=error)
-            asked = await ask(here, ASKED)
+            asked = await slowly(here, stage)
             if (stage, error) == (APPEND, "message_not_in_streaming_state"):
                 await here.answers(asked.channel, asked.ts, 2)
                 assert " ".join(here.shown(asked.channel, asked.ts)) == SLOW
             else:
                 await answered(here, asked, SLOW)
+
+
+async def slowly(here: World, stage: str) -> Message:
+    """An answer that goes on once somebody has tried to show it, and to add to it if that is asked."""
+    here.runtime.world.pace.set_rate(0)
+    before = calls(here)
+    asked = await ask(here, "!slow 24")
+    await words_come(here, 1)
+    for method in (START, APPEND) if stage == APPEND else (START,):
+        await eventually(partial(was_called, here, method, before[method]), says=method)
+        await words_come(here, 2)
+    go_on(here)
+    return asked
+
+
+def was_called(here: World, method: str, times: int) -> bool:
+    return calls(here)[method] > times
 
 
 @pytest.mark.parametrize(
@@ -123,16 +143,20 @@ async def test_a_method_that_is_not_there_is_not_asked_again_for_an_hour(
 ):
     here.slack.fault(method=stage, **fault)
     async with here.app() as app:
-        asked = await ask(here, ASKED)
+        asked = await slowly(here, stage)
         await answered(here, asked, SLOW)
         before = calls(here)
-        later = await ask(here, ASKED)
+        here.runtime.world.pace.set_rate(0)
+        later = await ask(here, "!slow 24")
+        await words_come(here, 1)
+        await eventually(partial(messages, here, later), says="a post")
+        go_on(here)
         assert (await answered(here, later, SLOW)).streaming_state is None
         assert calls(here)[START] == before[START]
         assert calls(here)[LIST] == 0
         monkeypatch.setattr("bot.slack._REMEMBERED_SECONDS", 0.0)
         app.slack._without.clear()
-        last = await ask(here, ASKED)
+        last = await slowly(here, START)
         assert (await answered(here, last, SLOW)).streaming_state == "completed"
 
 
@@ -145,9 +169,10 @@ async def test_a_stream_whose_start_was_not_answered_is_found_and_finished(here:
     if stale:
         here.slack.fault("stale", seconds=600, times=1)
     async with here.app():
-        asked = await ask(here, ASKED)
-        begun = await streaming(here, asked)
+        asked = await slowly(here, START)
+        (begun,) = messages(here, asked)
         done = await answered(here, asked, SLOW)
+    assert begun.streaming_state == "in_progress"
     assert done.ts == begun.ts
     assert calls(here)[START] == 1
     assert calls(here)[LIST] == (2 if stale else 1)
@@ -159,7 +184,7 @@ async def test_a_listing_that_fails_does_not_fail_the_turn(here: World, trouble:
     here.slack.fault("drop_after", method=START)
     here.slack.fault(trouble, method=LIST, retry_after=1)
     async with here.app():
-        asked = await ask(here, ASKED)
+        asked = await slowly(here, START)
         await answered(here, asked, SLOW)
     assert [turn["state"] for turn in await here.turns()] == ["completed"]
 
@@ -168,7 +193,7 @@ async def test_where_the_listing_is_refused_the_answer_is_posted_all_the_same(he
     here.slack.fault("drop_after", method=START)
     here.slack.fault("api_error", method=LIST, error="missing_scope", times=None)
     async with here.app():
-        asked = await ask(here, ASKED)
+        asked = await slowly(here, START)
         await here.answers(asked.channel, asked.ts, 2)
     assert SLOW in here.shown(asked.channel, asked.ts)
     assert await states(here) == ["lost"]

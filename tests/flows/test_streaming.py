@@ -47,16 +47,21 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_slow_answer_streams_and_ends_as_one_exact_message(here: World):
-    async with here.app():
-        asked = await ask(here, "!slow 1")
+    here.runtime.world.pace.set_rate(0)
+    async with here.app(timing=UNHURRIED):
+        asked = await ask(here, "!slow 24")
+        await eventually(lambda: speaking(here))
+        for _ in range(8):
+            await played(here, 1)
         stream = await streaming(here, asked, words=5)
         assert SLOW.startswith(stream.text)
+        go_on(here)
         done = await answered(here, asked, SLOW)
+        await eventually(lambda: here.slack.shown_status(asked.channel, asked.ts) == "active")
     assert done.ts == stream.ts
     made = calls(here)
     assert (made[START], made[STOP], made[UPDATE], made[POST], made[LIST]) == (1, 1, 1, 0, 0)
     assert made[APPEND] > 5
-    assert here.slack.shown_status(asked.channel, asked.ts) == "active"
     (part,) = await here.rows("SELECT part, text_from, state, slack_ts FROM slack_previews")
     assert part == {"part": 0, "text_from": 0, "state": "open", "slack_ts": done.ts}
 
@@ -120,8 +125,12 @@ async def test_a_card_in_progress_settles_however_the_turn_ends(here: World, how
 
 
 async def test_the_stream_is_for_the_one_who_asked(here: World):
-    async with here.app():
-        asked = await here.slack.say("grace", "general", "@threadline !slow 0.5")
+    here.runtime.world.pace.set_rate(0)
+    async with here.app(timing=UNHURRIED):
+        asked = await here.slack.say("grace", "general", "@threadline !slow 24")
+        await words_come(here, 3)
+        await streaming(here, asked)
+        go_on(here)
         await answered(here, asked, SLOW)
     (start,) = [call for call in here.slack.calls if call.method == START]
     assert start.args["recipient_user_id"] == here.slack.users["grace"]

@@ -31,7 +31,10 @@ async def side(dsn: str, slack: LocalSlack) -> AsyncIterator[Side]:
 
 
 @pytest.fixture
-def reading(side: Side) -> ThreadReading:
+def reading(side: Side, monkeypatch: pytest.MonkeyPatch) -> ThreadReading:
+    """One that a busy machine does not keep from its end."""
+    monkeypatch.setattr(thread_reading, "_SECONDS", 60.0)
+    monkeypatch.setattr(thread_reading, "_NAMES_SECONDS", 60.0)
     return ThreadReading(side.slack, side.book, side.budgets, Standings(side.slack, side.book))
 
 

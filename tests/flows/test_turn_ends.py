@@ -134,7 +134,10 @@ async def test_a_wrong_key_is_the_admins_matter_in_the_middle_of_a_turn_too(
     here: World, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("router.runtime.feed._BACKOFF", Backoff(first=0.05, most=0.1))
-    async with here.app():
+    # words that were shown would stand as a message more
+    monkeypatch.setattr("bot.previewing._START_AFTER_SECONDS", 60.0)
+    # a listing in between would bring the answer
+    async with here.app(timing=replace(TIMING, quiet=60.0)):
         here.runtime.hold()
         asked = await ask(here, "hello")
         await eventually(here.runtime.held)
@@ -271,8 +274,8 @@ async def test_at_the_budgets_cap_each_message_is_told_so(here: World):
         await here.answers(asked.channel, asked.ts, 1)
         await follow_up(here, asked, "more")
         posts = await here.answers(asked.channel, asked.ts, 2)
+        await eventually(lambda: here.slack.shown_status(asked.channel, asked.ts) == "active")
     assert set(posts) == {notices.words(Trouble.BUDGET_REACHED)}
-    assert here.slack.shown_status(asked.channel, asked.ts) == "active"
 
 
 async def test_a_passing_error_of_the_runtime_is_waited_for(here: World):

@@ -200,9 +200,11 @@ async def test_slow_files_hold_up_no_other_thread(here: World, monkeypatch: pyte
         other = await ask(here, "hello")
         await eventually(lambda: len(seen(here, other)) == 1, says="an answer meanwhile")
         assert await _under_way(here, 4)
+        # else what comes after it could be said before it is offered
+        await eventually(lambda: _offered(here, 6), says="a file in each thread")
         after = await ask(here, "hello", threads[0])
         await eventually(lambda: _replied(here, 8), says="an answer behind a file")
-        assert [type(one) for one in seen(here, threads[0])] == [str]
+        await eventually(lambda: [type(one) for one in seen(here, threads[0])] == [str])
         go.set()
         assert [type(one) for one in await shows(here, threads[0], 3)] == [str, tuple, str]
     assert after.thread_ts == threads[0].ts
@@ -211,6 +213,10 @@ async def test_slow_files_hold_up_no_other_thread(here: World, monkeypatch: pyte
 async def _under_way(here: World, count: int) -> bool:
     state = "SELECT FROM slack_outbox WHERE kind = 'file' AND state = 'sending'"
     return len(await here.rows(state)) == count
+
+
+async def _offered(here: World, count: int) -> bool:
+    return len(await here.rows("SELECT FROM slack_outbox WHERE kind = 'file'")) == count
 
 
 async def _replied(here: World, count: int) -> bool:

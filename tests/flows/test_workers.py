@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from bot.local.model import Message
 from router import notices
 from router.notices import Trouble
 from store import database
-from tests.harness import World
+from tests.harness import TIMING, World
 from tests.support import eventually
 
 INGRESS = frozenset({"ingress"})
@@ -141,11 +142,13 @@ async def test_a_claim_that_succeeds_during_the_stop_is_handed_back(
     started: asyncio.Future[App] = asyncio.get_running_loop().create_future()
 
     async def live() -> None:
-        async with here.app() as app:
+        # a claim waits for a third of a lease
+        async with here.app(timing=replace(TIMING, lease=60.0)) as app:
             started.set_result(app)
             await leave.wait()
 
     locker = await database.connect(here.dsn)
+    await locker.execute("SET idle_in_transaction_session_timeout = 0")  # an app starts meanwhile
     async with asyncio.TaskGroup() as tasks, locker.transaction():
         await locker.execute("SELECT FROM agent_sessions FOR UPDATE")
         tasks.create_task(live())
