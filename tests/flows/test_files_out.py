@@ -59,6 +59,14 @@ async def test_files_are_offered_once_in_order_behind_the_text(here: World):
     assert [row["slack_ts"] for row in rows] == ts
 
 
+async def test_a_name_is_shown_as_it_is_spelt(here: World):
+    """A mark that turns the line around would make a program look like a picture."""
+    async with here.app():
+        asked = await ask(here, "!write a\u202egpj.exe 10")
+        await shows(here, asked, 2)
+    assert files_in(here, asked) == ["a_gpj.exe"]
+
+
 async def test_a_session_that_writes_nothing_is_never_looked_at(here: World):
     async with here.app():
         asked = await ask(here, "hello")

@@ -1,9 +1,11 @@
 """Slack misbehaves: a reply is posted once, or buried with its reason, and the thread goes on."""
 
+import asyncio
 from typing import Any
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from bot import delivery
 from bot.local.model import Message
@@ -236,3 +238,18 @@ async def test_whose_the_token_is_is_asked_until_slack_says_it(
         await eventually(lambda: here.rows("SELECT FROM oauth_installs"), says="the install")
         asked = await ask(here)
         assert await here.answers(asked.channel, asked.ts, 1) == ['You said: "hello"']
+
+
+async def test_a_token_that_slack_refuses_later_is_told_and_asked_for_no_more(
+    here: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("bot.app._ASK_AGAIN_SECONDS", 0.05)
+    here.slack.fault("error_before", method="auth.test", times=1, status=503)
+    here.slack.fault("api_error", method="auth.test", times=None, error="invalid_auth")
+    with capture_logs() as logged:
+        async with here.app():
+            await eventually(lambda: called(here, "auth.test") == 2)
+            await eventually(lambda: "_install_later" not in repr(asyncio.all_tasks()))
+    (line,) = [one for one in logged if one["event"] == "install.refused"]
+    assert "SLACK_BOT_TOKEN (invalid_auth): install the app again" in line["error"]
+    assert called(here, "auth.test") == 2
