@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, Self
 from uuid import UUID
 
@@ -155,14 +156,19 @@ async def _fetched(
         await passing.fill(kinds.TEXT_BYTES + 1)
         if passing.ended and (text := kinds.whole(passing.held)):
             return FoundFile(name, text.kind, text.media_type, text.size, content=text.text)
-        head = passing.held[: kinds.MAGIC_BYTES]
+        declared = kinds.media_type(passing.held)
+        if declared.startswith("image/"):
+            await passing.fill(kinds.HEAD_BYTES)
+        head = passing.held[: kinds.HEAD_BYTES]
         try:
-            sent = await carrier.uploads.upload(passing, name, kinds.media_type(head))
+            sent = await carrier.uploads.upload(passing, name, declared)
         except RuntimeFailure as failure:
             raise passing.failure or failure from failure
         if passing.failure is not None:
             raise passing.failure
-        read = kinds.streamed(head, passing.tail, passing.size, locked=passing.locked)
+        # in a thread: whoever made a file can make looking for an image's size take a while
+        seen = partial(kinds.streamed, head, passing.tail, passing.size, locked=passing.locked)
+        read = await asyncio.to_thread(seen)
     return FoundFile(name, read.kind, read.media_type, read.size, runtime_file_id=sent)
 
 

@@ -2,7 +2,10 @@
 
 import re
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Literal
+
+import imagesize
 
 Kind = Literal["image", "document", "text", "resource"]
 
@@ -10,7 +13,7 @@ FILE_BYTES = 20 * 1024**2
 FILES = 10
 IMAGE_BYTES = 5 * 1024**2
 TEXT_BYTES = 64 * 1024
-MAGIC_BYTES = 24
+HEAD_BYTES = 256 * 1024  # cameras and colour profiles may put so much in front of an image's size
 TAIL_BYTES = 64
 # A PDF that is locked by a password has this in its trailer (ISO 32000-1, 7.6.1).
 LOCK = b"/Encrypt"
@@ -41,7 +44,7 @@ class Read:
 
 
 def media_type(head: bytes) -> str:
-    """The type that the first `MAGIC_BYTES` of a file tell; octet-stream where they tell none."""
+    """The type that the first bytes of a file tell; octet-stream where they tell none."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "image/webp"
     return next((kind for magic, kind in _SIGNATURES if head.startswith(magic)), _ANYTHING)
@@ -62,7 +65,8 @@ def streamed(head: bytes, tail: bytes, size: int, *, locked: bool = False) -> Re
     """A file that went to the runtime as it came in, by its first and last bytes and its whole size.
 
     What a model would refuse to look at, and with it the whole conversation from then on, is a
-    resource: a PDF that is `locked`, an image that is cut off, or too large.
+    resource: a PDF that is `locked`, an image that is cut off, too large, or of no size that its
+    first `HEAD_BYTES` tell.
     """
     declared = media_type(head)
     if declared == _PDF and not locked:
@@ -73,17 +77,13 @@ def streamed(head: bytes, tail: bytes, size: int, *, locked: bool = False) -> Re
 
 
 def _can_be_seen(head: bytes, tail: bytes) -> bool:
-    """As far as few bytes tell: how large a PNG or GIF is, and whether a PNG has its end.
+    """As far as few bytes tell: how large an image is, and whether a PNG has its end.
 
-    w3.org/TR/png-3, 11.2.2 and 11.2.5; w3.org/Graphics/GIF/spec-gif89a.txt, 18.
+    w3.org/TR/png-3, 11.2.5.
     """
-    sides = (0, 0)
-    if head[12:16] == b"IHDR":
-        sides = (int.from_bytes(head[16:20]), int.from_bytes(head[20:24]))
-    elif head[:3] == b"GIF":
-        sides = (int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little"))
+    sides: tuple[int, int] = imagesize.get(BytesIO(head))
     is_whole = media_type(head) != "image/png" or _PNG_END in tail
-    return is_whole and max(sides) <= _MOST_PIXELS
+    return is_whole and 0 < min(sides) <= max(sides) <= _MOST_PIXELS
 
 
 def mount_path(file_id: str, name: str) -> str:

@@ -9,10 +9,11 @@ from bot.local.model import Message
 from router.files.kinds import FILE_BYTES, TEXT_BYTES
 from tests.flows.gate import Gate, gate, sending, share
 from tests.harness import World
+from tests.images import PNG_END, jpeg, plain_webp, png
 from tests.support import eventually
 
-PNG, JPEG = b"\x89PNG\r\n\x1a\n of one dot IEND\xaeB`\x82", b"\xff\xd8\xff\xe0 of one dot"
-GIF, WEBP = b"GIF89a\1\0\1\0 of one dot", b"RIFF\x10\0\0\0WEBPVP8 "
+PNG, JPEG = png(1) + PNG_END, jpeg(1)
+GIF, WEBP = b"GIF89a\1\0\1\0 of one dot", plain_webp(1)
 PDF, ZIP = b"%PDF-1.7 of one page", b"PK\x03\x04 of one file\0"
 LOG = b"2026-01-01 all is well\n" * (TEXT_BYTES // 20)
 CSV = b"city,people\nBern,134591\n"

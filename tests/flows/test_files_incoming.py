@@ -27,10 +27,10 @@ from store.input_files import InputFile
 from store.inputs import Input, open_inputs
 from store.leases import Held
 from tests.flows.slack_side import Side, slack_side
+from tests.images import PNG_END, jpeg, png
 from tests.store import factories
 
-PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-PNG, PDF = b"\x89PNG\r\n\x1a\n and more" + PNG_END, b"%PDF-1.7\nand more"
+PNG, PDF = png(1) + b" and more" + PNG_END, b"%PDF-1.7\nand more"
 LOCKED = PDF + b"\0" * (64 * 1024 - len(PDF) - 4) + b"/Encrypt 5 0 R"
 ZIP = b"PK\x03\x04" + b"\0" * 100
 LIVE = Need.LIVE
@@ -127,6 +127,14 @@ async def desk(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]
 
 
 # ------------------------------------------------------------------ each kind
+
+
+async def test_an_image_is_looked_into_for_its_size_and_goes_whole(desk: Desk):
+    photos = [jpeg(height, 200_000) + b"\0" * 100_000 for height in (8000, 8001)]
+    item = await desk.share(("photo.jpg", photos[0]), ("wide.jpg", photos[1]))
+    files = await desk.prepare(item)
+    assert [(f.name, f.kind) for f in files] == [("photo.jpg", "image"), ("wide.jpg", "resource")]
+    assert [desk.runtime.file_content(str(f.runtime_file_id)) for f in files] == photos
 
 
 async def test_each_kind_goes_its_way(desk: Desk):

@@ -11,6 +11,7 @@ from bot.local.model import Message
 from router.notices import Trouble, words
 from tests.flows.gate import Gate, Slow, gate, share
 from tests.harness import TIMING, World
+from tests.images import PNG, PNG_END
 from tests.support import eventually
 
 STEER = """UPDATE deployed_agents SET settings = '{"busy": "steer"}'"""
@@ -24,7 +25,7 @@ async def door(here: World) -> AsyncIterator[Gate]:
 
 @pytest.fixture
 def slow(door: Gate) -> Slow:
-    made = Slow(b"\x89PNG\r\n\x1a\n" + b"\0" * 1000 + b"IEND\xaeB`\x82")
+    made = Slow(PNG + b"\0" * 1000 + PNG_END)
     door.at("/slow", made.answer)
     return made
 

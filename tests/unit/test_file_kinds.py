@@ -8,14 +8,9 @@ from router.files.blocks import blocks, refusals
 from router.files.kinds import IMAGE_BYTES, TEXT_BYTES
 from store.ids import new_id
 from store.input_files import InputFile
+from tests.images import PNG, PNG_END, extended_webp, jpeg, lossless_webp, plain_webp, png
 
-PNG, PDF = b"\x89PNG\r\n\x1a\n...", b"%PDF-1.7\n%plain"
-PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-
-
-def dots(height: int) -> bytes:
-    """The beginning of a PNG that is one dot wide."""
-    return PNG[:8] + b"\0\0\0\rIHDR" + (1).to_bytes(4) + height.to_bytes(4)
+PDF = b"%PDF-1.7\n%plain"
 
 
 @pytest.mark.parametrize(
@@ -44,11 +39,23 @@ def test_the_first_bytes_tell_the_type(head, expected):
         (PNG, PNG_END, IMAGE_BYTES, "image"),
         (PNG, PNG_END, IMAGE_BYTES + 1, "resource"),
         (PNG, b"\0" * 12, 100, "resource"),
-        (dots(8000), PNG_END, 100, "image"),
-        (dots(8001), PNG_END, 100, "resource"),
+        (png(8000), PNG_END, 100, "image"),
+        (png(8001), PNG_END, 100, "resource"),
+        (png(0), PNG_END, 100, "resource"),
+        (PNG[:18], PNG_END, 100, "resource"),
         (b"GIF89a\x40\x1f\x40\x1f", b";", 100, "image"),
         (b"GIF89a\x40\x1f\x41\x1f", b";", 100, "resource"),
-        (b"\xff\xd8\xff\xe0", b"", 100, "image"),
+        (jpeg(8000), b"", 100, "image"),
+        (jpeg(8001), b"", 100, "resource"),
+        (jpeg(8000, 200_000), b"", 300_000, "image"),
+        (jpeg(8001, 200_000), b"", 300_000, "resource"),
+        (jpeg(1, 200_000)[:150_000], b"", 300_000, "resource"),
+        (plain_webp(8000), b"", 100, "image"),
+        (plain_webp(8001), b"", 100, "resource"),
+        (lossless_webp(8000), b"", 100, "image"),
+        (lossless_webp(8001), b"", 100, "resource"),
+        (extended_webp(8000), b"", 100, "image"),
+        (extended_webp(8001), b"", 100, "resource"),
         (PDF, b"%%EOF", 10, "document"),
         (PDF, b"", kinds.FILE_BYTES, "document"),
         (b"\0\1\2", b"\0\1\2", 3, "resource"),
