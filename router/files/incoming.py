@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol, Self
 from uuid import UUID
 
@@ -167,8 +166,8 @@ async def _fetched(
         if passing.failure is not None:
             raise passing.failure
         # in a thread: whoever made a file can make looking for an image's size take a while
-        seen = partial(kinds.streamed, head, passing.tail, passing.size, locked=passing.locked)
-        read = await asyncio.to_thread(seen)
+        last, size = passing.tail, passing.size
+        read = await asyncio.to_thread(kinds.streamed, head, last, size, locked=passing.locked)
     return FoundFile(name, read.kind, read.media_type, read.size, runtime_file_id=sent)
 
 

@@ -108,6 +108,15 @@ def test_whatever_it_is_it_is_one_thing(content: bytes):
     assert (read.kind == "text") == (read.text is not None)
 
 
+_IMAGES = [png(1), jpeg(1), b"GIF89a\1\0\1\0", plain_webp(1), lossless_webp(1), extended_webp(1)]
+
+
+@given(st.sampled_from(_IMAGES), st.integers(12, 200), st.binary(max_size=200))
+def test_an_image_may_hold_whatever_it_likes(image: bytes, kept: int, rest: bytes):
+    content = image[:kept] + rest
+    assert kinds.streamed(content, PNG_END, len(content)).kind in {"image", "resource"}
+
+
 @given(st.text(max_size=300), st.text(max_size=300))
 @settings(max_examples=200)
 def test_a_path_is_one_that_every_shell_can_name(file_id: str, name: str):
