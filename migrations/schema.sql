@@ -720,7 +720,7 @@ CREATE INDEX agent_approvals_due ON public.agent_approvals USING btree (LEAST(re
 
 CREATE INDEX agent_approvals_newest ON public.agent_approvals USING btree (workspace_id, deployed_agent_id, state, asked_at, id);
 
-CREATE INDEX agent_approvals_open ON public.agent_approvals USING btree (workspace_id, asked_at) WHERE (state = ANY (ARRAY['pending'::text, 'expired'::text]));
+CREATE INDEX agent_approvals_open ON public.agent_approvals USING btree (workspace_id, asked_at) WHERE ((state = ANY (ARRAY['pending'::text, 'expired'::text])) AND (asked_at > '-infinity'::timestamp with time zone));
 
 CREATE INDEX agent_approvals_turn ON public.agent_approvals USING btree (deployed_agent_id, turn_id);
 
@@ -730,11 +730,11 @@ CREATE INDEX agent_escalations_due ON public.agent_escalations USING btree (ping
 
 CREATE INDEX agent_escalations_newest ON public.agent_escalations USING btree (workspace_id, deployed_agent_id, state, asked_at, id);
 
-CREATE INDEX agent_escalations_open ON public.agent_escalations USING btree (workspace_id, asked_at) WHERE (state = 'pending'::text);
+CREATE INDEX agent_escalations_open ON public.agent_escalations USING btree (workspace_id, asked_at) WHERE ((state = 'pending'::text) AND (asked_at > '-infinity'::timestamp with time zone));
 
 CREATE INDEX agent_escalations_turn ON public.agent_escalations USING btree (deployed_agent_id, turn_id);
 
-CREATE INDEX agent_sessions_live ON public.agent_sessions USING btree (deployed_agent_id) WHERE (status = 'running'::text);
+CREATE INDEX agent_sessions_live ON public.agent_sessions USING btree (deployed_agent_id) WHERE ((status = 'running'::text) AND (created_at > '-infinity'::timestamp with time zone));
 
 CREATE INDEX agent_sessions_newest ON public.agent_sessions USING btree (workspace_id, deployed_agent_id, source, status, created_at, id);
 
@@ -742,9 +742,9 @@ CREATE UNIQUE INDEX agent_sessions_one_per_thread ON public.agent_sessions USING
 
 CREATE INDEX agent_sessions_person ON public.agent_sessions USING btree (slack_install_id, created_by, created_at) WHERE (slack_install_id IS NOT NULL);
 
-CREATE INDEX agent_sessions_ready ON public.agent_sessions USING btree (ready_at) WHERE (ready_at IS NOT NULL);
+CREATE INDEX agent_sessions_ready ON public.agent_sessions USING btree (ready_at) WHERE ((ready_at IS NOT NULL) AND (created_at > '-infinity'::timestamp with time zone));
 
-CREATE INDEX agent_turns_awaiting ON public.agent_turns USING btree (looked_at) WHERE (state = 'awaiting_human'::text);
+CREATE INDEX agent_turns_awaiting ON public.agent_turns USING btree (looked_at) WHERE ((state = 'awaiting_human'::text) AND (started_at > '-infinity'::timestamp with time zone));
 
 CREATE UNIQUE INDEX agent_turns_one_live ON public.agent_turns USING btree (deployed_agent_id, session_id) WHERE (ended_at IS NULL);
 
@@ -782,7 +782,7 @@ CREATE INDEX slack_outbox_line ON public.slack_outbox USING btree (deployed_agen
 
 CREATE INDEX slack_outbox_look_again ON public.slack_outbox USING btree (look_again_at) WHERE (look_again_at IS NOT NULL);
 
-CREATE INDEX slack_outbox_open ON public.slack_outbox USING btree (not_before) WHERE (ended_at IS NULL);
+CREATE INDEX slack_outbox_open ON public.slack_outbox USING btree (not_before) WHERE ((ended_at IS NULL) AND (created_at > '-infinity'::timestamp with time zone));
 
 CREATE UNIQUE INDEX slack_outbox_stranger_effect ON public.slack_outbox USING btree (deployed_agent_id, slack_conversation_key, effect_key) WHERE (session_id IS NULL);
 

@@ -195,7 +195,7 @@ WHERE EXISTS (
     JOIN slack_outbox o ON o.deployed_agent_id = e.deployed_agent_id
         AND o.session_id = e.session_id AND o.slack_conversation_key = 'escalation:' || e.id
         AND o.kind = 'card' AND o.state IN ('pending', 'sending')
-    WHERE e.state = 'pending' AND e.workspace_id = i.workspace_id
+    WHERE e.state = 'pending' AND e.workspace_id = i.workspace_id AND e.asked_at > '-infinity'
       AND e.channel_install_id = w.install AND e.channel_id = w.channel
       AND e.asked_at < to_timestamp(w.root::double precision) + interval '5 seconds'
 )

@@ -28,6 +28,7 @@ class Found:
     inputs: list[Input]
 
 
+# Each session by its key (OFFSET 0), however few PostgreSQL takes to be open: it might read all of them.
 # $1 agent, $2 sessions
 _FOUND = """
 SELECT s.id AS session_id, s.wake_seq, a.id AS a_id, a.workspace_id AS a_workspace_id, a.name AS a_name,
@@ -40,9 +41,11 @@ SELECT s.id AS session_id, s.wake_seq, a.id AS a_id, a.workspace_id AS a_workspa
     i.flushes AS i_flushes, i.shown_waiting AS i_shown_waiting
 FROM agent_sessions s
 JOIN deployed_agents a ON a.id = s.deployed_agent_id
-LEFT JOIN agent_turns t ON t.deployed_agent_id = $1 AND t.session_id = s.id AND t.ended_at IS NULL
-LEFT JOIN session_inputs i ON i.deployed_agent_id = $1 AND i.session_id = s.id
-    AND i.ended_at IS NULL AND i.state IN ('queued', 'sending', 'sent')
+LEFT JOIN LATERAL (SELECT * FROM agent_turns
+    WHERE deployed_agent_id = $1 AND session_id = s.id AND ended_at IS NULL OFFSET 0) t ON true
+LEFT JOIN LATERAL (SELECT * FROM session_inputs
+    WHERE deployed_agent_id = $1 AND session_id = s.id AND ended_at IS NULL
+      AND state IN ('queued', 'sending', 'sent') OFFSET 0) i ON true
 WHERE s.deployed_agent_id = $1 AND s.id = ANY($2::uuid[])
 ORDER BY s.id, i.order_key, i.id
 """

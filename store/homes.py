@@ -86,7 +86,8 @@ FROM (
         revision, tool, server, arguments, arguments_hash, policy, requesters, state, verdict,
         decided_by, decided_at, reason, asked_at, remind_at, expires_at
     FROM agent_approvals
-    WHERE workspace_id = $1 AND state = 'pending' ORDER BY asked_at DESC LIMIT 200
+    WHERE workspace_id = $1 AND state = 'pending' AND asked_at > '-infinity'
+    ORDER BY asked_at DESC LIMIT 200
 ) a
 JOIN LATERAL (
     SELECT slack_channel_id, slack_thread_ts, created_by FROM agent_sessions
@@ -130,7 +131,8 @@ FROM (
         question, context, choices, arguments_hash, policy, requesters, state, answer, decided_by,
         decided_at, asked_at, pings, ping_at, channel_install_id, channel_id
     FROM agent_escalations
-    WHERE workspace_id = $1 AND state = 'pending' ORDER BY asked_at DESC LIMIT 200
+    WHERE workspace_id = $1 AND state = 'pending' AND asked_at > '-infinity'
+    ORDER BY asked_at DESC LIMIT 200
 ) e
 LEFT JOIN LATERAL (
     SELECT slack_channel_id, slack_thread_ts, created_by FROM agent_sessions

@@ -38,6 +38,7 @@ class Ready:
 _READY = """
 SELECT deployed_agent_id, id AS session_id FROM agent_sessions
 WHERE ready_at <= now() AND (lease_expires_at IS NULL OR lease_expires_at < now())
+  AND created_at > '-infinity'
 ORDER BY (id < $1), id LIMIT $2
 """
 
@@ -236,13 +237,13 @@ SET lease_owner = NULL, lease_expires_at = NULL,
     ready_at = CASE
         WHEN $5 OR s.archive_requested_at IS NOT NULL OR s.retitled
           OR EXISTS (SELECT FROM agent_turns t WHERE t.deployed_agent_id = $1
-                     AND t.session_id = $2 AND t.state = 'running')
+                     AND t.session_id = $2 AND t.ended_at IS NULL AND t.state = 'running')
           OR EXISTS (SELECT FROM session_inputs i WHERE i.deployed_agent_id = $1
                      AND i.session_id = $2 AND i.ended_at IS NULL
                      AND i.state IN ('queued', 'sending', 'sent')
                      AND (i.kind IN ('decision', 'interrupt') AND i.state <> 'sent' OR NOT EXISTS (
                          SELECT FROM agent_turns t WHERE t.deployed_agent_id = $1
-                         AND t.session_id = $2 AND t.state = 'awaiting_human')))
+                         AND t.session_id = $2 AND t.ended_at IS NULL AND t.state = 'awaiting_human')))
         THEN next.at END
 FROM (SELECT now() + $3::interval AS at) AS next
 WHERE s.deployed_agent_id = $1 AND s.id = $2

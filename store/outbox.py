@@ -138,6 +138,7 @@ class Due:
 _DUE = """
 SELECT o.deployed_agent_id, o.delivery_id, o.kind FROM slack_outbox o
 WHERE o.ended_at IS NULL AND o.state IN ('pending', 'sending') AND o.not_before <= now()
+  AND o.created_at > '-infinity'
   AND ($3 OR o.kind <> 'file')
   AND (o.state = 'pending' OR o.deadline < now())
   AND (o.lane = 'side' OR NOT EXISTS (
@@ -396,14 +397,16 @@ async def any_reply_after(connection: Connection, delivery: Delivery) -> bool:
     return found
 
 
+# Its own line (OFFSET 0), however few deliveries PostgreSQL takes to be open: it might read all of them.
 # $1 agent, $2 delivery
 _OVERTAKEN = """
 SELECT EXISTS (
     SELECT FROM slack_outbox o
-    JOIN slack_outbox n ON n.deployed_agent_id = o.deployed_agent_id AND n.session_id = o.session_id
-        AND n.lane = o.lane AND n.lane <> 'side' AND n.position > o.position
-    WHERE o.deployed_agent_id = $1 AND o.delivery_id = $2 AND n.kind = 'update'
-      AND n.ended_at IS NULL AND n.state IN ('pending', 'sending'))
+    WHERE o.deployed_agent_id = $1 AND o.delivery_id = $2 AND EXISTS (
+        SELECT FROM slack_outbox n
+        WHERE n.deployed_agent_id = $1 AND n.session_id = o.session_id AND n.lane = o.lane
+          AND n.lane <> 'side' AND n.position > o.position AND n.kind = 'update'
+          AND n.ended_at IS NULL AND n.state IN ('pending', 'sending') OFFSET 0))
 """
 
 

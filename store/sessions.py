@@ -311,9 +311,9 @@ async def archive(connection: Connection, lease: Lease) -> None:
 # $1 for how long nobody has touched the row
 _ANY_RUNNING = """
 SELECT EXISTS (SELECT FROM agent_sessions s WHERE s.status = 'running'
-               AND s.updated_at < now() - $1::interval AND NOT EXISTS (
-                   SELECT FROM agent_turns t WHERE t.deployed_agent_id = s.deployed_agent_id
-                   AND t.session_id = s.id AND t.state = 'awaiting_human'))
+               AND s.created_at > '-infinity' AND s.updated_at < now() - $1::interval AND (
+                   SELECT t.state FROM agent_turns t WHERE t.deployed_agent_id = s.deployed_agent_id
+                   AND t.session_id = s.id AND t.ended_at IS NULL) IS DISTINCT FROM 'awaiting_human')
 """
 
 
@@ -327,9 +327,10 @@ async def any_running(connection: Connection, quiet_for: timedelta) -> bool:
 _DISAGREEING = """
 SELECT s.deployed_agent_id, s.id FROM agent_sessions s
 WHERE s.anthropic_session_id <> ALL($1::text[]) AND s.status = 'running'
-  AND s.updated_at < now() - $2::interval AND NOT EXISTS (
-      SELECT FROM agent_turns t WHERE t.deployed_agent_id = s.deployed_agent_id
-      AND t.session_id = s.id AND t.state = 'awaiting_human')
+  AND s.created_at > '-infinity'
+  AND s.updated_at < now() - $2::interval AND (
+      SELECT t.state FROM agent_turns t WHERE t.deployed_agent_id = s.deployed_agent_id
+      AND t.session_id = s.id AND t.ended_at IS NULL) IS DISTINCT FROM 'awaiting_human'
 """
 # $1 agent, $2 sessions, $3 for how long nobody has touched the row
 _STUCK = """

@@ -2,6 +2,9 @@
 
 A statement that locks rows of many agents at once could lie on many workers at once (`store.citus`).
 What changed in between is told by the condition, which the taking asks again.
+
+The index that a sweep reads is for sweeps alone: they say `> '-infinity'` of a time that each row has.
+Without that a look-up by key might take it, and read all that is awake (migrations/0014_sweeps_alone.sql).
 """
 
 from collections import defaultdict

@@ -59,7 +59,7 @@ _END = """
 UPDATE agent_turns
 SET state = $3, stop_reason = $4, ended_at = now(),
     digest = strip(to_tsvector('simple', left($5, 100000)))
-WHERE deployed_agent_id = $1 AND id = $2 AND ended_at IS NULL
+WHERE deployed_agent_id = $1 AND id = $2 AND state IN ('running', 'awaiting_human')
 """
 
 
@@ -208,7 +208,7 @@ async def complete(
 # $1 agent, $2 turn
 _AWAIT = """
 UPDATE agent_turns SET state = 'awaiting_human', looked_at = now()
-WHERE deployed_agent_id = $1 AND id = $2 AND ended_at IS NULL
+WHERE deployed_agent_id = $1 AND id = $2 AND state IN ('running', 'awaiting_human')
 """
 
 
@@ -243,7 +243,8 @@ class Awaiting:
 _UNREAD = """
 SELECT count(*) FROM (
     SELECT FROM agent_turns
-    WHERE state = 'awaiting_human' AND looked_at < now() - $1::interval LIMIT $2
+    WHERE state = 'awaiting_human' AND started_at > '-infinity'
+      AND looked_at < now() - $1::interval LIMIT $2
 ) u
 """
 
@@ -259,7 +260,7 @@ _OVERDUE = """
 SELECT t.deployed_agent_id, t.id
 FROM agent_turns t
 JOIN agent_sessions s ON s.deployed_agent_id = t.deployed_agent_id AND s.id = t.session_id
-WHERE t.state = 'awaiting_human' AND t.looked_at < now() - $1::interval
+WHERE t.state = 'awaiting_human' AND t.started_at > '-infinity' AND t.looked_at < now() - $1::interval
   AND s.anthropic_session_id IS NOT NULL
 ORDER BY t.looked_at LIMIT $2
 """
@@ -290,7 +291,8 @@ async def take_a_look(connection: Connection, age: timedelta, limit: int) -> lis
 
 
 _OLDEST_LOOK = """
-SELECT now() - min(looked_at) FROM agent_turns WHERE state = 'awaiting_human'
+SELECT now() - min(looked_at) FROM agent_turns
+WHERE state = 'awaiting_human' AND started_at > '-infinity'
 """
 
 

@@ -12,7 +12,7 @@ from store.database import Connection
 from tests.databases import database_named
 from tests.store import factories
 from tests.store.factories import Ground
-from tests.store.grown import grow
+from tests.store.grown import forget_what_is_awake, grow
 
 Connect = Callable[[], Awaitable[Connection]]
 
@@ -96,6 +96,19 @@ def grown(postgres_dsn: str, template: str) -> Iterator[str]:
         own.run(_on(postgres_dsn, f"CREATE DATABASE {name} TEMPLATE {template}"))
         dsn = database_named(postgres_dsn, name)
         own.run(grow(dsn))
+        yield dsn
+        own.run(_on(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(scope="session")
+def surprised(grown: str, postgres_dsn: str) -> Iterator[str]:
+    """The same database, last counted by PostgreSQL while nothing in it was awake."""
+    name = f"surprised_{uuid4().hex}"
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as own:
+        template = grown.rpartition("/")[2].partition("?")[0]
+        own.run(_on(postgres_dsn, f"CREATE DATABASE {name} TEMPLATE {template}"))
+        dsn = database_named(postgres_dsn, name)
+        own.run(forget_what_is_awake(dsn))
         yield dsn
         own.run(_on(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)"))
 

@@ -168,3 +168,29 @@ async def grow(dsn: str) -> None:
     await connection.execute(_UNCLAIMED, on.install_id)
     await connection.execute("ANALYZE")
     await connection.close()
+
+
+# What is not at rest: some hundred rows among the tens of thousands.
+_AWAKE = {
+    "agent_sessions": "ready_at IS NOT NULL OR status <> 'idle'",
+    "agent_turns": "ended_at IS NULL",
+    "agent_approvals": "decided_at IS NULL",
+    "agent_escalations": "decided_at IS NULL",
+    "session_inputs": "ended_at IS NULL",
+    "slack_outbox": "ended_at IS NULL",
+    "agent_compute_usage": "state = 'pending'",
+    "output_looks": "due_at IS NOT NULL",
+}
+
+
+async def forget_what_is_awake(dsn: str) -> None:
+    """Leaves PostgreSQL with what it counted in an hour in which all was at rest, as it often does."""
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("SET session_replication_role = replica")
+    for table, awake in _AWAKE.items():
+        await connection.execute(f"CREATE TEMP TABLE awake AS SELECT * FROM {table} WHERE {awake}")
+        await connection.execute(f"DELETE FROM {table} WHERE {awake}")
+        await connection.execute(f"VACUUM ANALYZE {table}")
+        await connection.execute(f"INSERT INTO {table} SELECT * FROM awake")
+        await connection.execute("DROP TABLE awake")
+    await connection.close()
