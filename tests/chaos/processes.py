@@ -214,10 +214,16 @@ class Fleet:
             self.send_events_to(process)
         return process
 
+    async def installed(self) -> Process:
+        """One that has stored its install: it begins without where Slack takes too long to say."""
+        process = await self.serve()
+        await eventually(lambda: self.here.rows("SELECT FROM oauth_installs"), says="an install")
+        return process
+
     def start(
         self, *, roles: frozenset[str] = ROLES, point: Point | None = None, **env: str
     ) -> Process:
-        """The same, not ready yet: one whose point is met at once may never be."""
+        """One more, not ready yet: one whose point is met at once may never be."""
         argv = ("serve", "--port", "0", "--roles", ",".join(sorted(roles)))
         return self.processes.start_doomed(point, *argv, **(serving(self.here) | env))
 

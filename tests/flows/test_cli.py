@@ -396,9 +396,7 @@ async def test_doctor_tells_a_key_that_the_runtime_refuses(commands, here):
 async def test_doctor_tells_what_is_wrong_with_agents_and_installs(fleet, commands):
     here = fleet.here
     env = serving(here)
-    process = await fleet.serve()
-    await eventually(lambda: here.rows("SELECT FROM oauth_installs"), says="an install")
-    await process.kill()
+    await (await fleet.installed()).kill()
     other = without(env, "SLACK_BOT_TOKEN") | {"THREADLINE_ENCRYPTION_KEYS": OTHER_KEYS}
     assert "THREADLINE_ENCRYPTION_KEYS" in await one(commands, other, "sealed under key 'k1'")
     here.slack.fault("revoke_token")

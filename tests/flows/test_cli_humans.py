@@ -7,9 +7,8 @@ import anthropic
 import pytest
 
 from router.tools import ESCALATE, TOOLS
-from tests.chaos.processes import Fleet, Process, Processes, processes, serving
+from tests.chaos.processes import Fleet, Processes, processes, serving
 from tests.harness import World
-from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -91,7 +90,7 @@ async def test_a_workspace_chooses_its_escalation_channel(fleet: Fleet, commands
     here, env = fleet.here, serving(fleet.here)
     early = await commands.run(*CHANNEL, "default", "C0RANDOM", **env)
     assert (early.code, "SLACK_BOT_TOKEN" in early.stderr) == (2, True)
-    await installed(fleet)
+    await fleet.installed()
 
     chosen = await commands.run(*CHANNEL, "default", "C0RANDOM", "--json", **env)
     assert chosen.code == 0, chosen.stderr
@@ -104,13 +103,6 @@ async def test_a_workspace_chooses_its_escalation_channel(fleet: Fleet, commands
     assert await stored(here) is None
 
 
-async def installed(fleet: Fleet) -> Process:
-    """A process that has stored its install: it begins without where Slack takes too long to say."""
-    process = await fleet.serve()
-    await eventually(lambda: fleet.here.rows("SELECT FROM oauth_installs"), says="an install")
-    return process
-
-
 async def stored(here: World) -> str | None:
     row = await here.row("SELECT escalation_channel_id AS channel FROM oauth_installs")
     channel: str | None = row["channel"]
@@ -119,7 +111,7 @@ async def stored(here: World) -> str | None:
 
 async def test_of_several_installs_the_team_is_named(fleet: Fleet, commands: Processes):
     here, env = fleet.here, serving(fleet.here)
-    await installed(fleet)
+    await fleet.installed()
     await here.connection.execute(
         "INSERT INTO oauth_installs (id, workspace_id, api_app_id, tenant_id, bot_user_id,"
         " bot_token) SELECT gen_random_uuid(), workspace_id, api_app_id, 'T0SECOND', 'U0B', 'x'"
@@ -159,7 +151,7 @@ async def test_what_is_no_channel_is_told_and_exits_2(commands, here, argv, says
 
 async def test_doctor_looks_whether_questions_can_be_asked_there(fleet: Fleet, commands: Processes):
     env = serving(fleet.here)
-    await (await installed(fleet)).kill()
+    await (await fleet.installed()).kill()
 
     async def examined(channel: str) -> tuple[int | None, dict[str, str]]:
         await commands.run(*CHANNEL, "default", channel, **env)

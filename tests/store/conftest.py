@@ -1,6 +1,7 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -91,24 +92,28 @@ async def on(db: Connection) -> Ground:
 @pytest.fixture(scope="session")
 def grown(postgres_dsn: str, template: str) -> Iterator[str]:
     """A database with months of use in it (see tests/store/grown.py), read only by the tests."""
-    name = f"grown_{uuid4().hex}"
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as own:
-        own.run(_on(postgres_dsn, f"CREATE DATABASE {name} TEMPLATE {template}"))
-        dsn = database_named(postgres_dsn, name)
-        own.run(grow(dsn))
+    with _copy(postgres_dsn, template, grow) as dsn:
         yield dsn
-        own.run(_on(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture(scope="session")
 def surprised(grown: str, postgres_dsn: str) -> Iterator[str]:
     """The same database, last counted by PostgreSQL while nothing in it was awake."""
-    name = f"surprised_{uuid4().hex}"
+    template = grown.rpartition("/")[2].partition("?")[0]
+    with _copy(postgres_dsn, template, forget_what_is_awake) as dsn:
+        yield dsn
+
+
+@contextmanager
+def _copy(
+    postgres_dsn: str, template: str, change: Callable[[str], Coroutine[Any, Any, None]]
+) -> Iterator[str]:
+    """A changed copy of a database, for as long as the context lasts."""
+    name = f"copy_{uuid4().hex}"
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as own:
-        template = grown.rpartition("/")[2].partition("?")[0]
         own.run(_on(postgres_dsn, f"CREATE DATABASE {name} TEMPLATE {template}"))
         dsn = database_named(postgres_dsn, name)
-        own.run(forget_what_is_awake(dsn))
+        own.run(change(dsn))
         yield dsn
         own.run(_on(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)"))
 
